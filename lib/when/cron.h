@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Takt authors
+/*
+ * Cron expressions of five fields and their next occurrence in a time zone. The rules, cronie's
+ * made exact, are in README.md. Used by the engine (schedules), the gateway's checks and `takt
+ * cron`.
+ *
+ * A struct cron is a plain value: copy it, keep it, nothing to free. No clock is read here.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define CRON_TEXT_MAX 256
+
+struct zone;
+
+/* One bit a legal value; day_of_week 0 is Sunday. *_star: the field's text starts with `*`. */
+struct cron {
+	uint64_t minute;
+	uint32_t hour, day_of_month, month, day_of_week;
+	bool minute_star, hour_star, day_of_month_star, day_of_week_star;
+};
+
+/* What to do with local times that a clock change skips or repeats; zero is the default. */
+enum cron_gap { CRON_GAP_RUN_AT_END, CRON_GAP_SKIP };
+enum cron_fold { CRON_FOLD_FIRST, CRON_FOLD_SECOND, CRON_FOLD_BOTH };
+
+struct cron_policy {
+	enum cron_gap gap;
+	enum cron_fold fold;
+};
+
+struct cron_occurrence {
+	int64_t utc;
+	bool is_moved;  /* its local times did not exist: it stands at the end of the gap */
+	bool is_repeat; /* its local time had been on the clock before, and a change turned it back
+			 */
+};
+
+/* Parse; *out is untouched on failure. The error's field is one of "minute", "hour", "day of
+ * month", "month", "day of week" or "" (the expression as a whole). */
+int cron_parse(const char *text, struct cron *out, struct err *e);
+
+/* "run_at_gap_end" | "skip", "first" | "second" | "both". */
+int cron_gap_parse(const char *s, enum cron_gap *out, struct err *e);
+int cron_fold_parse(const char *s, enum cron_fold *out, struct err *e);
+
+/* True if the expression follows the wall clock through clock changes, whatever the policy says. */
+bool cron_follows_clock(const struct cron *c);
+
+/* The first occurrence strictly after after_utc; false if there never is one (within the years that
+ * RFC 3339 can write). Bounded: at most one calendar cycle of 400 years is searched. */
+bool cron_next(const struct cron *c, const struct zone *z, const struct cron_policy *policy,
+    int64_t after_utc, int64_t *out_utc);
+bool cron_next_occurrence(const struct cron *c, const struct zone *z,
+    const struct cron_policy *policy, int64_t after_utc, struct cron_occurrence *out);
+
+struct buf;
+/* What the expression means, one line a field, for `takt cron check` and previews. */
+void cron_describe(const struct cron *c, struct buf *out);
