@@ -112,9 +112,10 @@ when_format_rfc3339(int64_t utc_s, char buf[32])
 	int64_t t = utc_s < CIVIL_MIN_S ? CIVIL_MIN_S : utc_s > CIVIL_MAX_S ? CIVIL_MAX_S : utc_s;
 	int64_t days = floor_div(t, DAY_S);
 	struct civil c = civil_from_days(days);
-	int s = (int)(t - days * DAY_S);
+	unsigned s = (unsigned)(t - days * DAY_S);
 
-	snprintf(buf, 32, "%04d-%02d-%02dT%02d:%02d:%02dZ", (int)c.year, c.month, c.day, s / 3600,
-	    s / 60 % 60, s % 60);
+	/* The remainders change nothing; they show the compiler that it fits. */
+	snprintf(buf, 32, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)c.year % 10000, (unsigned)c.month % 100,
+	    (unsigned)c.day % 100, s / 3600 % 24, s / 60 % 60, s % 60);
 	return buf;
 }
