@@ -57,7 +57,7 @@ void
 buf_fini(struct buf *b)
 {
 	free(b->p);
-	*b = (struct buf) { 0 };
+	*b = (struct buf){0};
 }
 
 void
@@ -141,6 +141,6 @@ buf_take(struct buf *b)
 	buf_reserve(b, 0);
 	b->p[b->n] = 0;
 	p = b->p;
-	*b = (struct buf) { 0 };
+	*b = (struct buf){0};
 	return p;
 }

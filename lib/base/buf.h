@@ -9,8 +9,8 @@
 #include "base/cleanup.h"
 
 struct buf {
-	char *p;   /* always NUL-terminated once anything was added */
-	size_t n;  /* bytes used, the NUL not counted */
+	char *p;  /* always NUL-terminated once anything was added */
+	size_t n; /* bytes used, the NUL not counted */
 	size_t cap;
 };
 

@@ -38,11 +38,11 @@ cleanup_file(FILE **f)
 #define _cleanup_fd_ _cleanup_(cleanup_fd)
 #define _cleanup_file_ _cleanup_(cleanup_file)
 
-#define take_ptr(pp)                            \
-	({                                      \
-		__typeof__(*(pp)) _t = *(pp);   \
-		*(pp) = NULL;                   \
-		_t;                             \
+#define take_ptr(pp)                          \
+	({                                    \
+		__typeof__(*(pp)) _t = *(pp); \
+		*(pp) = NULL;                 \
+		_t;                           \
 	})
 
 static inline int

@@ -45,15 +45,15 @@ err_sys(struct err *e, const char *fmt, ...)
 	return -ERR_SYSTEM;
 }
 
-#define FILL(member)                                                            \
-	do {                                                                    \
-		va_list ap;                                                     \
-		if (!e)                                                         \
-			return -ERR_BUG;                                        \
-		va_start(ap, fmt);                                              \
-		vsnprintf(e->member, sizeof(e->member), fmt, ap);               \
-		va_end(ap);                                                     \
-		return -(int)e->code;                                           \
+#define FILL(member)                                              \
+	do {                                                      \
+		va_list ap;                                       \
+		if (!e)                                           \
+			return -ERR_BUG;                          \
+		va_start(ap, fmt);                                \
+		vsnprintf(e->member, sizeof(e->member), fmt, ap); \
+		va_end(ap);                                       \
+		return -(int)e->code;                             \
 	} while (0)
 
 int

@@ -32,8 +32,10 @@ struct err {
 	char hint[320];    /* the remedy, a sentence; "" if none */
 };
 
-#define ERR_INIT \
-	{ 0 }
+#define ERR_INIT  \
+	{         \
+		0 \
+	}
 
 /* Fill *e (when not NULL) and return -code. */
 int err_set(struct err *e, enum err_code code, const char *fmt, ...) _printf_(3, 4);

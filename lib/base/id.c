@@ -63,8 +63,9 @@ uuid_v7(int64_t unix_ms, struct uuid *out)
 	b[7] = (uint8_t)counter;
 	b[8] = (uint8_t)(0x80 | (b[8] & 0x3f));
 	snprintf(out->s, sizeof(out->s),
-	    "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
-	    b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	    "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+	    b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
+	    b[15]);
 }
 
 void

@@ -117,7 +117,7 @@ unix_address(int dirfd, const char *name, struct sockaddr_un *sa, struct err *e)
 {
 	int n;
 
-	*sa = (struct sockaddr_un) { .sun_family = AF_UNIX };
+	*sa = (struct sockaddr_un){.sun_family = AF_UNIX};
 	n = snprintf(sa->sun_path, sizeof(sa->sun_path), "/proc/self/fd/%d/%s", dirfd, name);
 	if (n < 0 || (size_t)n >= sizeof(sa->sun_path))
 		return err_set(e, ERR_INVALID, "socket name '%s' is too long", name);

@@ -14,7 +14,8 @@ int io_write_all(int fd, const void *p, size_t n);
 /* Read a whole file of at most max bytes into *out (appended). */
 int io_read_file(const char *path, size_t max, struct buf *out, struct err *e);
 /* Write to a temporary name in dirfd, fsync, rename to name, fsync the directory. */
-int io_replace_file(int dirfd, const char *name, const void *p, size_t n, mode_t mode, struct err *e);
+int io_replace_file(
+    int dirfd, const char *name, const void *p, size_t n, mode_t mode, struct err *e);
 /* mkdir -p; the last component gets mode. */
 int io_mkdirs(const char *path, mode_t mode, struct err *e);
 int io_set_nonblock(int fd, bool on);

@@ -10,8 +10,8 @@
 
 #include "base/banned.h"
 
-const struct json_limits json_limits_request = { 1 << 20, 32, 20000 };
-const struct json_limits json_limits_frame = { 16 << 20, 32, 200000 };
+const struct json_limits json_limits_request = {1 << 20, 32, 20000};
+const struct json_limits json_limits_frame = {16 << 20, 32, 200000};
 
 /* Count nesting and tokens without recursion, skipping strings. Syntax is jansson's business. */
 static int
@@ -29,7 +29,8 @@ prescan(const char *p, size_t n, const struct json_limits *l, struct err *e)
 		case '[':
 		case '{':
 			if (++depth > l->depth)
-				return err_set(e, ERR_TOO_BIG, "JSON is nested deeper than %u levels", l->depth);
+				return err_set(e, ERR_TOO_BIG,
+				    "JSON is nested deeper than %u levels", l->depth);
 			tokens++;
 			break;
 		case ']':
@@ -63,7 +64,8 @@ json_parse(const char *p, size_t n, const struct json_limits *l, struct err *e)
 		return NULL;
 	j = json_loadb(p, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
 	if (!j)
-		err_set(e, ERR_INVALID, "not valid JSON: %s at line %d, column %d", je.text, je.line, je.column);
+		err_set(e, ERR_INVALID, "not valid JSON: %s at line %d, column %d", je.text,
+		    je.line, je.column);
 	return j;
 }
 

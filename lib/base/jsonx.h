@@ -19,7 +19,8 @@ struct json_limits {
 };
 
 extern const struct json_limits json_limits_request; /* 1 MiB, 32 deep, 20,000 tokens */
-extern const struct json_limits json_limits_frame;   /* 16 MiB, 32 deep, 200,000 tokens: from our own processes */
+extern const struct json_limits
+    json_limits_frame; /* 16 MiB, 32 deep, 200,000 tokens: from our own processes */
 
 /* Parse; duplicate names, U+0000 and trailing text are errors. NULL and *e on failure. Caller owns. */
 json_t *json_parse(const char *p, size_t n, const struct json_limits *limits, struct err *e);

@@ -13,10 +13,10 @@
 
 #include "base/banned.h"
 
-static const char *const level_names[] = { "error", "warn", "info", "debug" };
+static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static const char *const domain_names[] = {
 #define X(a, b) [LOG_##a] = b,
-	LOG_DOMAINS(X)
+    LOG_DOMAINS(X)
 #undef X
 };
 
@@ -28,7 +28,7 @@ static struct {
 	struct {
 		char key[12], value[64];
 	} context[3];
-} L = { .role = "takt", .level = LOG_INFO };
+} L = {.role = "takt", .level = LOG_INFO};
 
 void
 log_init(const char *role, enum log_level level, enum log_format format)
@@ -133,14 +133,18 @@ vlog(enum log_level level, enum log_domain domain, const char *fmt, va_list ap)
 	gmtime_r(&ts.tv_sec, &tm);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
 	n += (size_t)snprintf(line + n, sizeof(line) - n,
-	    json ? "{\"at\":\"%s.%03ldZ\",\"level\":\"%s\",\"role\":\"%s\",\"pid\":%d,\"domain\":\"%s\"" :
-		   "%s.%03ldZ %-5s %s[%d] %s:",
-	    stamp, ts.tv_nsec / 1000000, level_names[level], L.role, (int)getpid(), domain_names[domain]);
+	    json ? "{\"at\":\"%s.%03ldZ\",\"level\":\"%s\",\"role\":\"%s\",\"pid\":%d,\"domain\":"
+		   "\"%s\""
+		 : "%s.%03ldZ %-5s %s[%d] %s:",
+	    stamp, ts.tv_nsec / 1000000, level_names[level], L.role, (int)getpid(),
+	    domain_names[domain]);
 	for (size_t i = 0; i < ARRAY_LEN(L.context); i++)
 		if (L.context[i].key[0])
-			n += (size_t)snprintf(line + n, sizeof(line) - n, json ? ",\"%s\":\"%s\"" : " %s=%s",
-			    L.context[i].key, L.context[i].value);
-	n += (size_t)snprintf(line + n, sizeof(line) - n, json ? ",\"msg\":\"%s\"}\n" : " %s\n", esc);
+			n += (size_t)snprintf(line + n, sizeof(line) - n,
+			    json ? ",\"%s\":\"%s\"" : " %s=%s", L.context[i].key,
+			    L.context[i].value);
+	n += (size_t)snprintf(
+	    line + n, sizeof(line) - n, json ? ",\"msg\":\"%s\"}\n" : " %s\n", esc);
 	if (write(STDERR_FILENO, line, n) < 0)
 		return; /* nobody left to tell */
 }

@@ -20,7 +20,7 @@
 static void
 test_buf(void **state)
 {
-	_cleanup_buf_ struct buf b = { 0 };
+	_cleanup_buf_ struct buf b = {0};
 
 	(void)state;
 	buf_adds(&b, "ab");
@@ -100,7 +100,7 @@ static void
 test_replace_file(void **state)
 {
 	char dir[] = "/tmp/takt-base-XXXXXX";
-	_cleanup_buf_ struct buf b = { 0 };
+	_cleanup_buf_ struct buf b = {0};
 	struct err e = ERR_INIT;
 	char path[64];
 	int dfd;
@@ -133,12 +133,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_buf),
-		cmocka_unit_test(test_err),
-		cmocka_unit_test(test_uuid),
-		cmocka_unit_test(test_json_bounds),
-		cmocka_unit_test(test_replace_file),
-		cmocka_unit_test(test_stamp),
+	    cmocka_unit_test(test_buf),
+	    cmocka_unit_test(test_err),
+	    cmocka_unit_test(test_uuid),
+	    cmocka_unit_test(test_json_bounds),
+	    cmocka_unit_test(test_replace_file),
+	    cmocka_unit_test(test_stamp),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
