@@ -59,6 +59,8 @@ typedef void store_cb(void *arg, const PGresult *res, const struct err *e);
 
 /* Starts connecting; never fails for an absent server (on_up comes later). Strings are copied. */
 struct store *store_open(struct ev_loop *, const struct store_conf *, const struct store_hooks *);
+/* Waiting callbacks get ERR_TRANSIENT from inside this call; what they send then is dropped. May be
+ * called from a callback. */
 void store_close(struct store *);
 bool store_is_up(const struct store *);
 
