@@ -122,9 +122,10 @@ take_value(const struct parser *ps, const char **p, const char *end, int *out)
 
 	while (q < end && isalnum((unsigned char)*q))
 		q++;
+	if (q == start && start == end)
+		return bad(ps, start - 1, start, "lacks a value after it");
 	if (q == start)
-		return bad(ps, start, start < end ? end : start,
-		    start < end ? why_not(start, end, "is not a value") : "lacks a value");
+		return bad(ps, start, end, why_not(start, end, "is not a value"));
 	*p = q;
 	*out = name_value(ps->field, start, q);
 	if (*out >= 0)

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Takt authors
+"""
+The cron engine and the zone reader against second opinions: a simulation that steps through the minutes
+on Python's zoneinfo and applies the rules of lib/when/README.md as they are written there, zoneinfo
+itself, and croniter (in UTC only: it is wrong at clock changes and for `*/2` with a weekday).
+
+The C side is the filter cron-batch; TAKT_BUILD names the build directory. TAKT_SEED varies the cases.
+"""
+
+import os
+import random
+import subprocess
+import time
+from datetime import datetime, timezone
+from zoneinfo import ZoneInfo, available_timezones
+
+BUILD = os.environ.get("TAKT_BUILD", "/work/main/build")
+SEED = int(os.environ.get("TAKT_SEED", "20261122"))
+MINUTE, HOUR, DAY = 60, 3600, 86400
+NEW_CLOCK = 3 * HOUR
+MARGIN = 30 * HOUR
+
+# Zones whose clocks have done something unusual, with a day of it where a scan should not miss it.
+SPECIAL = {
+    "Australia/Lord_Howe": [], "Antarctica/Troll": [], "Europe/Dublin": ["1972-10-29"],
+    "Pacific/Apia": ["2011-12-30"], "Pacific/Fakaofo": ["2011-12-30"], "Pacific/Kwajalein": ["1993-08-21"],
+    "Pacific/Kiritimati": ["1994-12-31"], "Pacific/Kanton": ["1994-12-31"],
+    "Antarctica/Casey": ["2009-10-17", "2010-03-04", "2018-03-10", "2020-10-03", "2023-03-08"],
+    "Antarctica/Vostok": ["2023-12-17"], "Antarctica/Davis": ["2009-10-17", "2010-03-10"],
+    "Africa/Casablanca": ["2019-05-05", "2026-02-15"], "Africa/El_Aaiun": [], "America/Scoresbysund": ["2024-03-31"],
+    "America/Nuuk": ["2023-03-25", "2024-03-30"], "Asia/Pyongyang": ["2015-08-14", "2018-05-04"],
+    "America/Caracas": ["2007-12-09", "2016-05-01"], "Asia/Kathmandu": ["1985-12-31"],
+    "Asia/Singapore": ["1981-12-31"], "America/Sao_Paulo": [], "America/Havana": [], "America/Santiago": [],
+    "America/Asuncion": [], "Asia/Beirut": [], "Africa/Cairo": [], "Asia/Amman": [], "Asia/Damascus": [],
+    "Asia/Tehran": [], "Asia/Gaza": [], "Atlantic/Azores": [], "Europe/Volgograd": [], "Pacific/Chatham": [],
+    "Pacific/Norfolk": [], "Pacific/Bougainville": ["2014-12-27"], "America/Metlakatla": ["2018-11-04"],
+    "America/St_Johns": ["1988-04-03", "1988-10-30"], "America/New_York": [], "Europe/Berlin": [],
+    "US/Eastern": [], "Asia/Kolkata": [], "Australia/Eucla": [], "Pacific/Easter": [], "Asia/Colombo": ["1996-10-26"],
+    "Africa/Juba": ["2021-01-31"], "Europe/Samara": [], "Asia/Chita": [], "Asia/Choibalsan": [], "UTC": [],
+}
+
+NAMES = {
+    3: {n: i + 1 for i, n in enumerate("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split())},
+    4: {n: i for i, n in enumerate("SUN MON TUE WED THU FRI SAT".split())},
+}
+BOUNDS = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)]
+
+
+# --- the simulation -------------------------------------------------------------------------------
+
+
+def values(field, i):
+    """The set of numbers that a field's text allows."""
+    out = set()
+    lo, hi = BOUNDS[i]
+    number = lambda s: NAMES[i][s.upper()] if s.upper() in NAMES.get(i, {}) else int(s)
+    for part in field.split(","):
+        rng, _, step = part.partition("/")
+        if rng == "*":
+            first, last = lo, hi
+        elif "-" in rng:
+            first, last = (number(x) for x in rng.split("-"))
+        else:
+            first = last = number(rng)
+        out.update(range(first, last + 1, int(step or 1)))
+    if i == 4:
+        out = {v % 7 for v in out}
+    return out
+
+
+class Expression:
+    def __init__(self, text):
+        fields = text.split()
+        self.sets = [values(f, i) for i, f in enumerate(fields)]
+        self.days_both = fields[2].startswith("*") or fields[4].startswith("*")
+        self.wall = fields[0].startswith("*") or fields[1].startswith("*")
+
+    def matches(self, local):
+        mi, h, dom, mon, dow = local
+        if mi not in self.sets[0] or h not in self.sets[1] or mon not in self.sets[3]:
+            return False
+        a, b = dom in self.sets[2], dow in self.sets[4]
+        return (a and b) if self.days_both else (a or b)
+
+
+def fields_of(naive):
+    return (naive.minute, naive.hour, naive.day, naive.month, naive.isoweekday() % 7)
+
+
+class Clock:
+    """What a wall clock in a zone shows, minute after minute, and where it was changed."""
+
+    def __init__(self, zone, start, end):
+        tz = ZoneInfo(zone)
+        self.start, self.end = start, end
+        self.minutes = []  # (utc, local fields)
+        self.missed = {}  # utc of a change forward -> local fields that never were shown
+        self.again = set()  # minutes whose local time was shown before
+        self.to_come = set()  # minutes whose local time will be shown again
+        before = None
+        for utc in range(start - MARGIN, end + MARGIN, MINUTE):
+            d = datetime.fromtimestamp(utc, tz)
+            off = d.utcoffset()
+            off = off.days * DAY + off.seconds
+            assert off % MINUTE == 0, (zone, utc)
+            if start <= utc <= end:
+                self.minutes.append((utc, fields_of(d)))
+            if before is not None and off != before and abs(off - before) < NEW_CLOCK:
+                if off > before:
+                    skipped = range(utc + before, utc + off, MINUTE)
+                    self.missed[utc] = [fields_of(datetime.fromtimestamp(s, timezone.utc)) for s in skipped]
+                else:
+                    self.again.update(range(utc, utc + before - off, MINUTE))
+                    self.to_come.update(range(utc - (before - off), utc, MINUTE))
+            before = off
+
+
+def simulate(expr, clock, gap, fold, after):
+    e = Expression(expr)
+    silent = set()
+    if not e.wall:
+        silent = {"first": clock.again, "second": clock.to_come, "both": set()}[fold]
+    fired = []
+    minutes = e.sets[0]
+    for utc, local in clock.minutes:
+        due = local[0] in minutes and utc not in silent and e.matches(local)
+        if not due and utc in clock.missed and not e.wall and gap == "run_at_gap_end":
+            due = any(e.matches(m) for m in clock.missed[utc])
+        if due and utc > after:
+            fired.append(utc)
+    return fired
+
+
+# --- cases ----------------------------------------------------------------------------------------
+
+
+def offset(tz, utc):
+    return datetime.fromtimestamp(utc, tz).utcoffset()
+
+
+def at(text):
+    return int(datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp())
+
+
+def changes_of(zone, start, end):
+    """Minutes at which the offset changes, found by a day's steps and halving."""
+    tz = ZoneInfo(zone)
+    found = []
+    before = offset(tz, start)
+    for t in range(start + DAY, end, DAY):
+        now = offset(tz, t)
+        if now != before:
+            lo, hi = t - DAY, t
+            while hi - lo > MINUTE:
+                mid = (lo + hi) // 2 // MINUTE * MINUTE
+                lo, hi = (mid, hi) if offset(tz, mid) == before else (lo, mid)
+            found.append(hi)
+            before = now
+    return found
+
+
+def some_list(rng, pool, n):
+    return ",".join(str(v) for v in sorted(rng.sample(pool, min(n, len(pool)))))
+
+
+def random_field(rng, i, near=None):
+    """One field's text; near: a value that makes it interesting."""
+    lo, hi = BOUNDS[i]
+    pool = list(range(lo, hi + 1))
+    kind = rng.randrange(8)
+    if kind == 0:
+        return f"*/{rng.randint(1, min(hi, 30))}"
+    if kind == 1:
+        return "*"
+    if kind == 2 and near is not None:
+        a = max(lo, near - rng.randint(0, 2))
+        return f"{a}-{min(hi, near + rng.randint(0, 2))}"
+    if kind == 3:
+        a = rng.randint(lo, hi)
+        return f"{a}-{rng.randint(a, hi)}/{rng.randint(1, 5)}"
+    if kind == 4:
+        return some_list(rng, pool, rng.randint(2, 5))
+    if kind == 5:
+        return f"{lo}-{hi if i != 4 else 6}"
+    if kind == 6 and i in NAMES:
+        names = list(NAMES[i])
+        a = rng.randrange(len(names))
+        return rng.choice([names[a], f"{names[a]}-{names[rng.randrange(a, len(names))]}".title()])
+    return str(near if near is not None and rng.random() < 0.8 else rng.choice(pool))
+
+
+def random_expression(rng, near):
+    """near: local fields of a minute that the expression should be about."""
+    minute = random_field(rng, 0, near[0])
+    hour = random_field(rng, 1, near[1])
+    dom = "*" if rng.random() < 0.6 else random_field(rng, 2, near[2])
+    month = "*" if rng.random() < 0.8 else random_field(rng, 3, near[3])
+    dow = "*" if rng.random() < 0.6 else random_field(rng, 4, near[4])
+    return f"{minute} {hour} {dom} {month} {dow}"
+
+
+def windows_of(rng, zone, days):
+    """(change or None, start, end): mostly around clock changes, some long, some anywhere."""
+    first, last = at("1973-01-01"), at("2060-01-01")
+    changes = changes_of(zone, first, last)
+    picked = []
+    for day in days:
+        picked += [c for c in changes_of(zone, at(day) - 2 * DAY, at(day) + 2 * DAY)]
+    picked += rng.sample(changes, min(4, len(changes)))
+    for c in picked:
+        start = c - rng.randint(0, 40) * HOUR
+        yield c, start, start + rng.choice([2, 2, 3, 3, 4, 8]) * DAY
+    start = rng.randrange(first, last, MINUTE)
+    yield None, start, start + 3 * DAY
+
+
+def make_cases(rng, zones):
+    for zone, days in zones:
+        tz = ZoneInfo(zone)
+        for change, start, end in windows_of(rng, zone, days):
+            clock = Clock(zone, start, end)
+            for _ in range(9 if change is not None else 2):
+                # A minute just before, inside or after the change, as the clock before it would have shown it.
+                if change is None:
+                    near = rng.choice(clock.minutes)[1]
+                else:
+                    shown = change + int(offset(tz, change - MINUTE).total_seconds())
+                    near = fields_of(datetime.fromtimestamp(shown + rng.randint(-90, 90) * MINUTE, timezone.utc))
+                after = start
+                if change is not None and rng.random() < 0.3:
+                    after = change + rng.choice([-1, 0, 1, -MINUTE, 30 * MINUTE, -30 * MINUTE])
+                    after = max(after, start)
+                yield (random_expression(rng, near), zone, rng.choice(["run_at_gap_end"] * 2 + ["skip"]),
+                       rng.choice(["first", "first", "second", "both"]), after, clock)
+
+
+def choose_zones(rng, count):
+    """Every zone that ends on whole minutes in the years looked at, the special ones first."""
+    others = sorted(z for z in available_timezones()
+                    if z not in SPECIAL and "/" in z and not z.startswith(("posix/", "right/", "SystemV/")))
+    rng.shuffle(others)
+    return list(SPECIAL.items()) + [(z, []) for z in others[: count - len(SPECIAL)]]
+
+
+def ask(lines):
+    out = subprocess.run([os.path.join(BUILD, "tests/oracle/cron-batch")], input="\n".join(lines) + "\n",
+                         capture_output=True, text=True, check=True, timeout=120).stdout.split("\n")
+    assert len(out) == len(lines) + 1
+    return out[:-1]
+
+
+def say(capsys, text):
+    with capsys.disabled():
+        print("\n" + text)
+
+
+# --- the tests ------------------------------------------------------------------------------------
+
+
+def test_cron_agrees_with_minute_stepping(capsys):
+    rng = random.Random(SEED)
+    began = time.monotonic()
+    zones = choose_zones(rng, 130)
+    cases, expected, lines = [], [], []
+    for expr, zone, gap, fold, after, clock in make_cases(rng, zones):
+        want = simulate(expr, clock, gap, fold, after)
+        expected.append(want)
+        cases.append((expr, zone, gap, fold, after, clock.end, clock))
+        lines.append(f"{expr}\t{zone}\t{gap}\t{fold}\t{after}\t{len(want) + 1}")
+    wrong, fired, moved, repeated, silent = [], 0, 0, 0, 0
+    for case, want, line in zip(cases, expected, ask(lines)):
+        marks = line.split()
+        got = [int(t.rstrip("*+")) for t in marks] if not line.startswith("error") else line
+        inside = [t for t in got if t <= case[5]] if isinstance(got, list) else got
+        if inside != want:
+            wrong.append((case[:5], want[:6], got[:6]))
+            continue
+        fired += len(want)
+        moved += any(m.endswith("*") for m in marks[: len(want)])
+        repeated += any(m.endswith("+") for m in marks[: len(want)])
+        silent += bool(case[6].again) and not any(m.endswith("+") for m in marks[: len(want)])
+    say(capsys, f"cron: {len(cases)} cases over {len({c[1] for c in cases})} zones, {fired} occurrences compared; "
+                f"{moved} cases with a run moved to a gap's end, {repeated} with repeated local times run again, "
+                f"{silent} with a fold and none; {time.monotonic() - began:.0f} s")
+    assert not wrong, f"{len(wrong)} differ, first: {wrong[:3]}"
+    assert len(cases) >= 2000 and len({c[1] for c in cases}) >= 100
+    assert moved >= 50 and repeated >= 50 and silent >= 50
+
+
+def test_zone_offsets_agree_with_zoneinfo(capsys):
+    rng = random.Random(SEED + 1)
+    lines, want = [], []
+    zones = [z for z, _ in choose_zones(rng, 150)]
+    for zone in zones:
+        tz = ZoneInfo(zone)
+        instants = [rng.randrange(at("1900-01-01"), at("2100-01-01")) for _ in range(170)]
+        for change in rng.choices(changes_of(zone, at("2020-01-01"), at("2100-01-01")) or [at("2038-01-19")], k=15):
+            instants += [change - 1, change]
+        lines.append("@zone\t" + zone + "\t" + " ".join(map(str, instants)))
+        local = [datetime.fromtimestamp(t, tz) for t in instants]
+        want.append([f"{int(d.utcoffset().total_seconds())}/{d.tzname()}" for d in local])
+    compared, wrong = 0, []
+    for zone, line, expect in zip(zones, ask(lines), want):
+        got = ["/".join(x.split("/")[::2]) for x in line.split()]
+        compared += len(expect)
+        if got != expect:
+            wrong.append((zone, [(g, w) for g, w in zip(got, expect) if g != w][:3], line[:80]))
+    say(capsys, f"zones: {compared} instants over {len(zones)} zones, 1900 to 2100")
+    assert not wrong, wrong[:5]
+    assert compared >= 150 * 200
+
+
+def test_cron_agrees_with_croniter_in_utc(capsys):
+    from croniter import croniter
+
+    rng = random.Random(SEED + 2)
+    lines, want = [], []
+    while len(lines) < 600:
+        start = rng.randrange(at("1980-01-01"), at("2080-01-01"), MINUTE)
+        expr = random_expression(rng, fields_of(datetime.fromtimestamp(start, timezone.utc)))
+        f = expr.split()
+        if f[2] != "*" and f[4] != "*" and (f[2] + f[4]).count("*"):
+            continue  # where it is known to differ: `*/n` in one day field with both set
+        if len(values(f[2], 2)) == 31 or len(values(f[4], 4)) == 7:
+            f[2:5:2] = ["*" if len(values(f[i], i)) == n else f[i] for i, n in ((2, 31), (4, 7))]
+            if " ".join(f) != expr:
+                continue  # and where it takes a range of all days, such as 1-31, for a `*`
+        try:
+            it = croniter(expr, start, ret_type=float, max_years_between_matches=12)
+            nexts = [int(it.get_next()) for _ in range(5)]
+        except Exception:
+            continue  # never, or further away than it looks
+        lines.append(f"{expr}\tUTC\trun_at_gap_end\tfirst\t{start}\t5")
+        want.append(nexts)
+    wrong = [(l, w, g) for l, w, g in zip(lines, want, ask(lines)) if [int(x) for x in g.split()] != w]
+    say(capsys, f"croniter: {len(lines)} cases in UTC")
+    assert not wrong, wrong[:5]
