@@ -1,0 +1,52 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- SPDX-FileCopyrightText: The Takt authors
+-- Decide run.create commands: a run of its own for each, whatever the task's schedule says.
+-- $1 node id, $2 [{"id":command,"code"}]
+with me as (
+	select n.no, n.incarnation, coalesce((select max(e.feed_seq) from takt.event e
+		where e.node_no = n.no and e.incarnation = n.incarnation), 0) as feed,
+		to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at
+	from takt.node n where n.id = $1::uuid
+), cmd as (
+	select c.id, c.org_id, c.actor, c.run_id, c.body, a.code
+	from takt.command c join jsonb_to_recordset($2::jsonb) as a(id uuid, code text) on a.id = c.id
+	where c.kind = 'run.create' and c.decided_at is null
+	for update of c skip locked
+), found as (
+	select c.id, c.org_id, c.actor, c.run_id, c.code, c.body, t.id as task_id, t.name, t.task_type,
+		t.revision, t.definition
+	from cmd c left join takt.task t on t.org_id = c.org_id and c.run_id is not null
+		and t.id = case when c.body ->> 'task_id' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
+			then (c.body ->> 'task_id')::uuid end
+), made as (
+	insert into takt.run (id, org_id, code, task_id, task_revision, task_name, task_type, trigger, actor,
+		created_at, policy)
+	select run_id, org_id, code, task_id, revision, name, task_type, 'manual', actor, now(),
+		definition || jsonb_build_object('revision', revision)
+	from found where task_id is not null
+	on conflict (id) do nothing
+	returning id
+), alive as (
+	insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, queue_depth)
+	select f.run_id, f.org_id, f.task_id, 'queued', now(), 1,
+		coalesce(f.definition ->> 'overlap', 'queue') = 'queue'
+	from found f join made m on m.id = f.run_id
+), told as (
+	insert into takt.event (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, items)
+	select f.run_id, 1, f.org_id, f.task_id, me.no, me.incarnation,
+		me.feed + row_number() over (order by f.run_id), now(),
+		jsonb_build_array(jsonb_build_object('type', 'task_created', 'severity', 'info', 'at', me.at,
+			'state', 'queued', 'trigger', 'manual', 'task_name', f.name, 'task_type', f.task_type,
+			'actor', f.actor, 'code', f.code))
+	from found f join made m on m.id = f.run_id, me
+)
+update takt.command c set decided_at = now(),
+	status = case when f.task_id is null then 404 else 201 end,
+	answer = case when f.task_id is null then jsonb_build_object('code', 'task.not_found',
+			'detail', format('there is no task %s', f.body ->> 'task_id'))
+		else jsonb_build_object('id', f.run_id, 'code', f.code, 'state', 'queued', 'task_id', f.task_id,
+			'task_name', f.name, 'task_type', f.task_type, 'trigger', 'manual', 'actor', f.actor,
+			'attempt', 0, 'created_at', me.at) end
+from found f, me
+where c.id = f.id
+returning c.status;

@@ -1,0 +1,15 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- SPDX-FileCopyrightText: The Takt authors
+-- The units of those runs' open attempts, with what each needs to be started.
+-- $1 node id, $2 [run id, …] or null
+select u.run_id, u.no, u.epoch, u.state, u.device_id, u.device_name, u.address, u.journal_off, u.output_b,
+	u.error_class, d.port, d.platform, d.host_key, c.id as credential_id, c.version as credential_version,
+	c.key_id, encode(c.sealed, 'hex') as sealed,
+	(select jsonb_agg(jsonb_build_object('key_type', k.key_type, 'public_key', k.public_key))
+	 from takt.host_key k where k.device_id = u.device_id) as known
+from takt.live l join takt.unit u on u.run_id = l.run_id and u.attempt = l.attempt
+left join takt.device d on d.id = u.device_id
+left join takt.credential c on c.id = d.credential_id
+where l.node_id = $1::uuid and l.state in ('dispatched', 'running', 'cancelling')
+and ($2::jsonb is null or $2::jsonb ? l.run_id::text)
+order by u.run_id, u.no;
