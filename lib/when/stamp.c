@@ -115,7 +115,7 @@ when_format_rfc3339(int64_t utc_s, char buf[32])
 	unsigned s = (unsigned)(t - days * DAY_S);
 
 	/* The remainders change nothing; they show the compiler that it fits. */
-	snprintf(buf, 32, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)c.year % 10000, (unsigned)c.month % 100,
-	    (unsigned)c.day % 100, s / 3600 % 24, s / 60 % 60, s % 60);
+	snprintf(buf, 32, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)c.year % 10000,
+	    (unsigned)c.month % 100, (unsigned)c.day % 100, s / 3600 % 24, s / 60 % 60, s % 60);
 	return buf;
 }
