@@ -165,8 +165,8 @@ class Pg:
         return self.start()
 
     def migrate(self):
-        """Takt's own migrator, through tests/lib/storeprobe."""
-        subprocess.run([str(BUILD / "tests/lib/storeprobe"), "migrate", self.conninfo], check=True)
+        """Takt's own migrator, through tests/lib/migrate."""
+        subprocess.run([str(BUILD / "tests/lib/migrate"), self.conninfo], check=True)
         return self
 
     def close(self):
