@@ -1,0 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- SPDX-FileCopyrightText: The Takt authors
+-- A new revision with enabled cleared; the source stays that of the revision before.
+select * from takt.task_change(($1::jsonb #>> '{path,id}')::uuid, $1::jsonb -> 'prepared', null, 'task.disable');

@@ -1,0 +1,27 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- SPDX-FileCopyrightText: The Takt authors
+-- A socket joins: $1 {kind: task|run, id, vector: [{no, inc, seq, skip}]|null, since: event number|null, limit}.
+-- In one snapshot: the object, the end of the feed, and the rows after the cursor in the order of each stream.
+with a as (select $1::jsonb as a),
+topic as (select case a ->> 'kind' when 'task' then takt.as_uuid(a ->> 'id') end as task,
+	case a ->> 'kind' when 'run' then takt.find_run(a ->> 'id') end as run, a from a),
+v as (select n.no, coalesce((x ->> 'inc')::bigint, 0) as inc, coalesce((x ->> 'seq')::bigint, 0) as seq
+	from a, takt.node n left join lateral (select x from jsonb_array_elements(nullif(a.a -> 'vector', 'null')) x
+		where (x ->> 'no')::int = n.no) y on true),
+fresh as (
+	select e.* from topic t, takt.event e join v on v.no = e.node_no
+	where e.task_id = t.task and t.a -> 'vector' <> 'null' and (e.incarnation, e.feed_seq) > (v.inc, v.seq)
+	union all
+	select e.* from topic t, takt.event e join v on v.no = e.node_no
+	where e.run_id = t.run and (t.a ->> 'since' is not null or t.a -> 'vector' <> 'null')
+		and (e.incarnation, e.feed_seq) > (v.inc, v.seq)
+		and e.first_seq + jsonb_array_length(e.items) - 1 > coalesce((t.a ->> 'since')::bigint, 0)),
+few as (select * from fresh limit (select (a ->> 'limit')::int + 1 from a))
+select case when o.body is null then 404 else 200 end as status,
+	coalesce(o.body, takt.not_found(t.a ->> 'kind', t.a ->> 'id')) as body, t.run, takt.feed_end() as cursor,
+	(select coalesce(jsonb_agg(jsonb_build_object('run', f.run_id, 'task', f.task_id, 'first', f.first_seq, 'no', f.node_no,
+		'inc', f.incarnation, 'seq', f.feed_seq, 'items', f.items)
+		order by f.node_no, f.incarnation, f.feed_seq), '[]') from few f) as rows
+from topic t left join lateral (
+	select takt.task_json(k) as body from takt.task k where k.id = t.task
+	union all select takt.run_json(r) from takt.run r where r.id = t.run) o on true;

@@ -1,0 +1,12 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- SPDX-FileCopyrightText: The Takt authors
+-- Tokens by name; the cursor is the last name.
+with a as (select $1::jsonb -> 'query' as q),
+page as (
+	select takt.token_json(t) as item, t.name as key, row_number() over (order by t.name) as n
+	from takt.token t, a
+	where (a.q ->> 'cursor' is null or t.name > a.q ->> 'cursor')
+	order by t.name limit (select (q ->> 'limit')::int + 1 from a))
+select 200 as status, takt.page(array_agg(item order by n) filter (where n is not null),
+	array_agg(key order by n) filter (where n is not null), (a.q ->> 'limit')::int) as body
+from a left join page on true group by a.q;
