@@ -4,8 +4,6 @@
  * What each keyword asks for. A rule that does not concern the value's kind lets it pass, as the
  * standard has it: minLength says nothing about numbers.
  */
-#include <float.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,14 +14,21 @@
 
 #include "base/banned.h"
 
-/* Whole numbers count as integers in either form. */
+/* Whole numbers count as integers in either form; those beyond 64 bits do not. */
 static bool
 is_whole(const json_t *v)
 {
-	double d = json_number_value(v);
+	double d = json_real_value(v);
 
-	return json_is_integer(v) ||
-	       (json_is_real(v) && d == (double)(int64_t)(fabs(d) < 9e18 ? d : 0));
+	if (!json_is_real(v))
+		return json_is_integer(v);
+	return d > -9.2e18 && d < 9.2e18 && d == (double)(int64_t)d;
+}
+
+static json_int_t
+whole(const json_t *v)
+{
+	return json_is_integer(v) ? json_integer_value(v) : (json_int_t)json_real_value(v);
 }
 
 static const char *
@@ -197,8 +202,7 @@ rule_multiple_of(struct job *j, const json_t *arg)
 
 	if (!json_is_number(j->doc))
 		return 0;
-	if (json_is_integer(j->doc) ? json_integer_value(j->doc) % unit == 0
-				    : fmod(json_real_value(j->doc), (double)unit) == 0)
+	if (is_whole(j->doc) && whole(j->doc) % unit == 0)
 		return 0;
 	return out_of_bounds(j, arg, "no multiple of", "a multiple of");
 }

@@ -39,13 +39,8 @@ schema_show(const json_t *v, char buf[SHOWN_MAX])
 	_cleanup_free_ char *text = NULL;
 	size_t n;
 
-	if (json_is_object(v) || json_is_array(v)) {
-		size_t count = json_is_object(v) ? json_object_size(v) : json_array_size(v);
-
-		snprintf(buf, SHOWN_MAX, "%s of %zu",
-		    json_is_object(v) ? "the object" : "the array", count);
-		return buf;
-	}
+	if (json_is_object(v) || json_is_array(v))
+		return json_is_object(v) ? "the object" : "the array";
 	text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
 	if (!text)
 		return "the value";

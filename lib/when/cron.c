@@ -197,13 +197,13 @@ bool
 cron_next_occurrence(const struct cron *c, const struct zone *z, const struct cron_policy *policy,
     int64_t after, struct cron_occurrence *out)
 {
-	int64_t from = after < CIVIL_MIN_S ? CIVIL_MIN_S : after + 1;
-	int64_t limit = zone_table_end(z) > from ? zone_table_end(z) : from;
+	int64_t from = after < CIVIL_MIN_S ? CIVIL_MIN_S : after, limit;
 
 	if (after >= CIVIL_MAX_S || !has_any_day(c))
 		return false;
-	/* The table and then one full cycle of the calendar: what has not come by then never does.
-	 */
+	from++;
+	limit = zone_table_end(z) > from ? zone_table_end(z) : from;
+	/* After the table one full cycle of the calendar: what has not come then never does. */
 	limit = limit + HORIZON_S > CIVIL_MAX_S + 1 ? CIVIL_MAX_S + 1 : limit + HORIZON_S;
 	while (from < limit) {
 		struct zone_span s = zone_span_at(z, from);

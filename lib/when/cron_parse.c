@@ -86,8 +86,8 @@ bad(const struct parser *ps, const char *p, const char *end, const char *why)
 {
 	char buf[64];
 
-	err_set(ps->e, ERR_INVALID, "%s: '%s' at position %d %s", ps->field->name,
-	    shown(p, end, buf), (int)(p - ps->text) + 1, why);
+	err_set(ps->e, ERR_INVALID, "'%s' at position %d (%s) %s", shown(p, end, buf),
+	    (int)(p - ps->text) + 1, ps->field->name, why);
 	err_field(ps->e, "%s", ps->field->name);
 	err_hint(ps->e, "%s", ps->field->legal);
 	return -ERR_INVALID;

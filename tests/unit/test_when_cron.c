@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Takt authors
+/*
+ * lib/when/cron: cases whose truth is known by hand, and what malformed expressions get. The broad
+ * comparison is tests/oracle.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/buf.h"
+
+#include "when/cron.h"
+#include "when/stamp.h"
+#include "when/zone.h"
+
+#include "base/banned.h"
+
+struct row {
+	const char *expr, *zone, *gap, *fold, *from;
+	const char *expected; /* the first few, joined by spaces: * moved, + repeated */
+};
+
+static void
+assert_row(const struct row *r)
+{
+	_cleanup_buf_ struct buf b = {0};
+	struct cron_policy policy = {0};
+	struct err e = ERR_INIT;
+	const struct zone *z = zone_get(r->zone, &e);
+	struct cron_occurrence o;
+	struct cron c;
+	int64_t at;
+	char stamp[32];
+
+	assert_non_null(z);
+	if (cron_parse(r->expr, &c, &e) < 0)
+		fail_msg("%s: %s", r->expr, e.message);
+	assert_int_equal(cron_gap_parse(r->gap, &policy.gap, &e), 0);
+	assert_int_equal(cron_fold_parse(r->fold, &policy.fold, &e), 0);
+	assert_int_equal(when_parse_rfc3339(r->from, &at, NULL, &e), 0);
+	buf_adds(&b, "");
+	while (b.n < strlen(r->expected) && cron_next_occurrence(&c, z, &policy, at, &o)) {
+		buf_addf(&b, "%s%s%s", b.n ? " " : "", when_format_rfc3339(o.utc, stamp),
+		    o.is_moved    ? "*"
+		    : o.is_repeat ? "+"
+				  : "");
+		at = o.utc;
+	}
+	if (strcmp(b.p, r->expected) != 0)
+		fail_msg("%s in %s (%s, %s) after %s:\n got %s\nwant %s", r->expr, r->zone, r->gap,
+		    r->fold, r->from, b.p, r->expected);
+}
+
+#define NY "America/New_York"
+#define GAP "run_at_gap_end"
+
+static void
+test_clock_changes(void **state)
+{
+	static const struct row rows[] = {
+	    /* New York: two in the morning, winter and summer. */
+	    {"0 2 * * *", NY, GAP, "first", "2026-01-15T00:00:00Z",
+		"2026-01-15T07:00:00Z 2026-01-16T07:00:00Z"},
+	    {"0 2 * * *", NY, GAP, "first", "2026-07-15T00:00:00Z",
+		"2026-07-15T06:00:00Z 2026-07-16T06:00:00Z"},
+	    /* Strictly after. */
+	    {"0 2 * * *", NY, GAP, "first", "2026-07-15T06:00:00Z", "2026-07-16T06:00:00Z"},
+	    {"0 2 * * *", NY, GAP, "first", "2026-07-15T05:59:59Z", "2026-07-15T06:00:00Z"},
+	    /* The gap night: 02:30 does not exist. */
+	    {"30 2 * * *", NY, GAP, "first", "2026-03-07T12:00:00Z",
+		"2026-03-08T07:00:00Z* 2026-03-09T06:30:00Z"},
+	    {"30 2 * * *", NY, "skip", "first", "2026-03-07T12:00:00Z", "2026-03-09T06:30:00Z"},
+	    /* All times inside one gap make one run, and the regular one at its end is the same. */
+	    {"0-59/10 2 * * *", NY, GAP, "first", "2026-03-08T00:00:00Z",
+		"2026-03-08T07:00:00Z* 2026-03-09T06:00:00Z"},
+	    {"0,30 2,3 * * *", NY, GAP, "first", "2026-03-08T00:00:00Z",
+		"2026-03-08T07:00:00Z 2026-03-08T07:30:00Z 2026-03-09T06:00:00Z"},
+	    /* The wall clock knows neither. */
+	    {"*/30 2 * * *", NY, GAP, "first", "2026-03-08T00:00:00Z", "2026-03-09T06:00:00Z"},
+	    {"30 */2 * * *", NY, GAP, "first", "2026-03-08T05:00:00Z",
+		"2026-03-08T05:30:00Z 2026-03-08T08:30:00Z"},
+	    /* The gap belongs to its day: 8 March is a Sunday. */
+	    {"30 2 * * MON", NY, GAP, "first", "2026-03-07T12:00:00Z", "2026-03-09T06:30:00Z"},
+	    {"30 2 8 3 *", NY, GAP, "first", "2026-01-01T00:00:00Z",
+		"2026-03-08T07:00:00Z* 2027-03-08T07:30:00Z"},
+	    /* The fold night: 01:30 comes twice. */
+	    {"30 1 * * *", NY, GAP, "first", "2026-11-01T00:00:00Z",
+		"2026-11-01T05:30:00Z 2026-11-02T06:30:00Z"},
+	    {"30 1 * * *", NY, GAP, "second", "2026-11-01T00:00:00Z",
+		"2026-11-01T06:30:00Z+ 2026-11-02T06:30:00Z"},
+	    {"30 1 * * *", NY, GAP, "both", "2026-11-01T00:00:00Z",
+		"2026-11-01T05:30:00Z 2026-11-01T06:30:00Z+ 2026-11-02T06:30:00Z"},
+	    {"*/30 1 * * *", NY, GAP, "first", "2026-11-01T00:00:00Z",
+		"2026-11-01T05:00:00Z 2026-11-01T05:30:00Z 2026-11-01T06:00:00Z+ "
+		"2026-11-01T06:30:00Z+ "
+		"2026-11-02T06:00:00Z"},
+	    /* 0-23 does not start with a star. */
+	    {"0 0-23 * * *", NY, GAP, "first", "2026-11-01T04:30:00Z",
+		"2026-11-01T05:00:00Z 2026-11-01T07:00:00Z"},
+	    {"0 * * * *", NY, GAP, "first", "2026-11-01T04:30:00Z",
+		"2026-11-01T05:00:00Z 2026-11-01T06:00:00Z+"},
+	    /* Half an hour on Lord Howe: 4 October 02:00 to 02:30, back on 5 April. */
+	    {"15 2 * * *", "Australia/Lord_Howe", GAP, "first", "2026-10-03T00:00:00Z",
+		"2026-10-03T15:30:00Z* 2026-10-04T15:15:00Z"},
+	    {"45 1 * * *", "Australia/Lord_Howe", GAP, "both", "2026-04-04T00:00:00Z",
+		"2026-04-04T14:45:00Z 2026-04-04T15:15:00Z+ 2026-04-05T15:15:00Z"},
+	    /* A gap over midnight: the day begins at 01:00. */
+	    {"30 0 * * *", "America/Havana", GAP, "first", "2026-03-07T12:00:00Z",
+		"2026-03-08T05:00:00Z* 2026-03-09T04:30:00Z"},
+	    /* A new clock makes nothing up: Apia had no 30 December 2011 ... */
+	    {"0 12 * * *", "Pacific/Apia", GAP, "first", "2011-12-29T12:00:00Z",
+		"2011-12-29T22:00:00Z 2011-12-30T22:00:00Z"},
+	    /* ... three hours forward at Casey (18 October 2009, 02:00 +8) ... */
+	    {"30 3 * * *", "Antarctica/Casey", GAP, "first", "2009-10-17T00:00:00Z",
+		"2009-10-18T16:30:00Z"},
+	    /* ... and three hours back (5 March 2010, 02:00 +11): what is repeated runs again. */
+	    {"30 0 * * *", "Antarctica/Casey", GAP, "first", "2010-03-04T00:00:00Z",
+		"2010-03-04T13:30:00Z 2010-03-04T16:30:00Z 2010-03-05T16:30:00Z"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_row(&rows[i]);
+}
+
+static void
+test_calendar(void **state)
+{
+	static const struct row rows[] = {
+	    {"0 0 31 2 *", "UTC", GAP, "first", "2026-01-01T00:00:00Z", ""},
+	    {"0 0 30-31 2 *", NY, GAP, "first", "2026-01-01T00:00:00Z", ""},
+	    {"0 0 29 2 *", "UTC", GAP, "first", "2096-03-01T00:00:00Z", "2104-02-29T00:00:00Z"},
+	    /* Both must match if one starts with a star: 29 February on a Sunday, 40 years ahead. */
+	    {"0 0 29 2 */7", "UTC", GAP, "first", "2088-03-01T00:00:00Z", "2128-02-29T00:00:00Z"},
+	    {"0 0 */2 * MON", "UTC", GAP, "first", "2026-11-01T00:00:00Z",
+		"2026-11-09T00:00:00Z 2026-11-23T00:00:00Z 2026-12-07T00:00:00Z"},
+	    /* Else either. */
+	    {"0 0 13 * FRI", "UTC", GAP, "first", "2026-11-07T00:00:00Z",
+		"2026-11-13T00:00:00Z 2026-11-20T00:00:00Z 2026-11-27T00:00:00Z"},
+	    {"0 0 31 2 MON", "UTC", GAP, "first", "2026-01-01T00:00:00Z", "2026-02-02T00:00:00Z"},
+	    /* Sunday is 0 and 7. */
+	    {"0 0 * * 0", "UTC", GAP, "first", "2026-11-16T00:00:00Z", "2026-11-22T00:00:00Z"},
+	    {"0 0 * * 7", "UTC", GAP, "first", "2026-11-16T00:00:00Z", "2026-11-22T00:00:00Z"},
+	    {"0 0 * * fri-SUN", "UTC", GAP, "first", "2026-11-16T00:00:00Z",
+		"2026-11-20T00:00:00Z 2026-11-21T00:00:00Z 2026-11-22T00:00:00Z "
+		"2026-11-27T00:00:00Z"},
+	    {"\t 5,10-12/2  3 1 Jan,JUN * ", "UTC", GAP, "first", "2026-01-01T03:05:00Z",
+		"2026-01-01T03:10:00Z 2026-01-01T03:12:00Z 2026-06-01T03:05:00Z"},
+	    {"@weekly", "UTC", GAP, "first", "2026-11-16T00:00:00Z", "2026-11-22T00:00:00Z"},
+	    {"@Daily", "UTC", GAP, "first", "2026-11-16T00:00:00Z", "2026-11-17T00:00:00Z"},
+	    {"@yearly", "UTC", GAP, "first", "2026-11-16T00:00:00Z", "2027-01-01T00:00:00Z"},
+	    {"@hourly", "UTC", GAP, "first", "2026-11-16T00:00:00Z", "2026-11-16T01:00:00Z"},
+	    /* The ends of what RFC 3339 can write. */
+	    {"0 0 1 1 *", "UTC", GAP, "first", "9998-06-01T00:00:00Z", "9999-01-01T00:00:00Z"},
+	    {"0 0 1 1 *", "UTC", GAP, "first", "9999-06-01T00:00:00Z", ""},
+	    {"0 0 1 1 *", "UTC", GAP, "first", "0001-01-01T00:00:00Z", "0002-01-01T00:00:00Z"},
+	};
+	const struct cron_policy policy = {0};
+	struct cron c;
+	int64_t at;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_row(&rows[i]);
+	assert_int_equal(cron_parse("* * * * *", &c, NULL), 0);
+	assert_false(cron_next(&c, zone_utc(), &policy, INT64_MAX, &at));
+	assert_true(cron_next(&c, zone_utc(), &policy, INT64_MIN, &at));
+}
+
+struct bad {
+	const char *expr, *field, *message, *hint;
+};
+
+static void
+test_errors(void **state)
+{
+	static const struct bad bads[] = {
+	    {"61 * * * *", "minute", "'61' at position 1 (minute) is out of range",
+		"Minutes are 0 to 59"},
+	    {"0 24 * * *", "hour", "'24' at position 3 (hour) is out of range",
+		"Hours are 0 to 23"},
+	    {"0 2 0 * *", "day of month", "'0' at position 5 (day of month) is out of range",
+		"1 to 31"},
+	    {"0 2 * 13 *", "month", "'13' at position 7 (month) is out of range", "JAN to DEC"},
+	    {"0 2 * * 8", "day of week", "'8' at position 9 (day of week) is out of range",
+		"0 and 7 are Sunday"},
+	    {"0 2 * * MON-FOO", "day of week",
+		"'FOO' at position 13 (day of week) is not a value of this field", "SUN to SAT"},
+	    {"0 2 * MON *", "month", "'MON' at position 7 (month) is not a value", "JAN to DEC"},
+	    {"99999999999999999999 * * * *", "minute", "is out of range", "0 to 59"},
+	    {"*/0 * * * *", "minute", "'/0' at position 2 (minute) is not a step of 1 or more",
+		"*/5"},
+	    {"*/61 * * * *", "minute", "'/61' at position 2 (minute) is a step larger than", "*/5"},
+	    {"*/ * * * *", "minute", "'/' at position 2 (minute) is not a step", "*/5"},
+	    {"5/15 * * * *", "minute",
+		"'5/15' at position 1 (minute) puts a step on a single value", "0-30/5"},
+	    {"30-10 * * * *", "minute",
+		"'30-10' at position 1 (minute) is a range that runs backwards", "0-30"},
+	    {"1,,2 * * * *", "minute", "',' at position 2 (minute) leaves a part of the list empty",
+		"0,15,30"},
+	    {"1, * * * *", "minute", "',' at position 2 (minute) leaves a part", "0,15,30"},
+	    {",1 * * * *", "minute", "',' at position 1 (minute) leaves a part", "0,15,30"},
+	    {"1- * * * *", "minute", "'-' at position 2 (minute) lacks a value after it", "0-30"},
+	    {"-5 * * * *", "minute", "'-5' at position 1 (minute) is not a value", "0 to 59"},
+	    {"*5 * * * *", "minute", "'5' at position 2 (minute) is not understood here",
+		"0 to 59"},
+	    {"0 2 L * *", "day of month", "'L' at position 5 (day of month) is not supported: L, W",
+		"1 to 31"},
+	    {"0 2 15W * *", "day of month", "'15W' at position 5 (day of month) is not supported",
+		"1 to 31"},
+	    {"0 2 * * 5#3", "day of week", "'#3' at position 10 (day of week) is not supported",
+		"SUN to SAT"},
+	    {"H 2 * * *", "minute", "'H' at position 1 (minute) is not supported", "0 to 59"},
+	    {"0 2 ? * *", "day of month", "'?' at position 5 (day of month) is not supported",
+		"1 to 31"},
+	    {"\xc3\xa4 2 * * *", "minute", "'\\xc3\\xa4' at position 1 (minute) is not a value",
+		"0 to 59"},
+	    {"", "", "cron expression has 0 fields, 5 are taken", "'0 2 * * *'"},
+	    {"0 2 * *", "", "cron expression has 4 fields", "'0 2 * * *'"},
+	    {"0 0 2 * * *", "", "6 fields, 5 are taken: seconds are not supported", "'0 2 * * *'"},
+	    {"@reboot", "", "cron macro '@reboot' is not known", "@hourly"},
+	};
+	char longer[CRON_TEXT_MAX + 2];
+	struct err e = ERR_INIT;
+	struct cron c, untouched;
+
+	(void)state;
+	memset(&untouched, 0x5a, sizeof(untouched));
+	for (size_t i = 0; i < ARRAY_LEN(bads); i++) {
+		c = untouched;
+		if (cron_parse(bads[i].expr, &c, &e) != -ERR_INVALID)
+			fail_msg("taken: %s", bads[i].expr);
+		assert_memory_equal(&c, &untouched, sizeof(c));
+		assert_string_equal(e.field, bads[i].field);
+		if (!strstr(e.message, bads[i].message) || !strstr(e.hint, bads[i].hint))
+			fail_msg("%s: %s (%s)", bads[i].expr, e.message, e.hint);
+	}
+	memset(longer, ' ', sizeof(longer));
+	longer[sizeof(longer) - 1] = 0;
+	assert_int_equal(cron_parse(longer, &c, &e), -ERR_TOO_BIG);
+	assert_int_equal(cron_gap_parse("later", &(enum cron_gap){0}, &e), -ERR_INVALID);
+	assert_string_equal(e.hint, "Use run_at_gap_end or skip.");
+	assert_int_equal(cron_fold_parse("third", &(enum cron_fold){0}, &e), -ERR_INVALID);
+	assert_string_equal(e.field, "dst_fold");
+}
+
+static void
+test_describe(void **state)
+{
+	_cleanup_buf_ struct buf b = {0};
+	struct cron c;
+
+	(void)state;
+	assert_int_equal(cron_parse("0,15,16,30-33 2 */2 JUN-AUG 7", &c, NULL), 0);
+	assert_false(cron_follows_clock(&c));
+	cron_describe(&c, &b);
+	assert_non_null(strstr(b.p, "minute        0,15,16,30-33\n"));
+	assert_non_null(strstr(b.p, "hour          2\n"));
+	assert_non_null(strstr(b.p, "month         JUN-AUG\n"));
+	assert_non_null(strstr(b.p, "day of week   SUN\n"));
+	assert_non_null(strstr(b.p, "must both match"));
+	buf_clear(&b);
+	assert_int_equal(cron_parse("* * * * *", &c, NULL), 0);
+	assert_true(cron_follows_clock(&c));
+	cron_describe(&c, &b);
+	assert_non_null(
+	    strstr(b.p, "minute        every\nhour          every\nday of month  every\n"));
+}
+
+static int
+fini(void **state)
+{
+	(void)state;
+	zone_fini();
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_clock_changes),
+	    cmocka_unit_test(test_calendar),
+	    cmocka_unit_test(test_errors),
+	    cmocka_unit_test(test_describe),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, fini);
+}
