@@ -424,23 +424,27 @@ rule_all_of(struct job *j, const json_t *arg)
 	return r;
 }
 
-/* How many alternatives fit; negative: the check itself ended. Stops once `enough` fit. */
+/* A quiet check ended without an answer; say so aloud. */
+static int
+undecided(struct job *j, int r)
+{
+	err_set(j->e, (enum err_code) - r, "the value cannot be checked within the limits");
+	err_hint(j->e, "Send a smaller or simpler value.");
+	return r;
+}
+
+/* How many alternatives fit, up to `enough`; negative: the check itself ended. */
 static int
 count_fitting(struct job *j, const json_t *list, int enough)
 {
 	int fit = 0;
 
 	for (size_t i = 0; fit < enough && i < json_array_size(list); i++) {
-		struct err e = ERR_INIT;
 		int r = job_same(j, json_array_get(list, i), NULL);
 
-		if (r == 0) {
-			fit++;
-		} else if (r != -ERR_INVALID) {
-			/* Once more, to say why; the budget is spent, so it ends at once. */
-			job_same(j, json_array_get(list, i), j->e ? j->e : &e);
-			return r;
-		}
+		if (r < 0 && r != -ERR_INVALID)
+			return undecided(j, r);
+		fit += r == 0;
 	}
 	return fit;
 }

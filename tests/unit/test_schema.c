@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * lib/schema: errors by hand, bounds, and the draft-07 files of Debian's json-schema-test-suite, if they
- * are there. What of the suite is left out stands in the tables below with the reason; a group that
- * schema_check() refuses without being listed fails the test, and so does a listed one that it takes.
+ * lib/schema: errors by hand, bounds, and the draft-07 files of Debian's json-schema-test-suite, if
+ * they are there. What of the suite is left out stands in the tables below with the reason; a group
+ * that schema_check() refuses without being listed fails the test, and so does a listed one that it
+ * takes.
  */
 #include <fcntl.h>
 #include <setjmp.h>

@@ -134,7 +134,7 @@ test_calendar(void **state)
 	    {"0 0 31 2 *", "UTC", GAP, "first", "2026-01-01T00:00:00Z", ""},
 	    {"0 0 30-31 2 *", NY, GAP, "first", "2026-01-01T00:00:00Z", ""},
 	    {"0 0 29 2 *", "UTC", GAP, "first", "2096-03-01T00:00:00Z", "2104-02-29T00:00:00Z"},
-	    /* Both must match if one starts with a star: 29 February on a Sunday, 40 years ahead. */
+	    /* Both must match if one starts with a star: a leap Sunday, 40 years ahead. */
 	    {"0 0 29 2 */7", "UTC", GAP, "first", "2088-03-01T00:00:00Z", "2128-02-29T00:00:00Z"},
 	    {"0 0 */2 * MON", "UTC", GAP, "first", "2026-11-01T00:00:00Z",
 		"2026-11-09T00:00:00Z 2026-11-23T00:00:00Z 2026-12-07T00:00:00Z"},

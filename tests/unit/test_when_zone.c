@@ -200,7 +200,7 @@ test_rules(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		if (tzrule_parse(bad[i], strlen(bad[i]), &r, NULL) != -ERR_INVALID)
 			fail_msg("taken: %s", bad[i]);
-	/* Extended hours (TZif version 3): two hours before midnight of the last Sunday of March. */
+	/* Extended hours (TZif version 3): before the midnight of the last Sunday of March. */
 	assert_int_equal(tzrule_parse("<-02>2<-01>,M3.5.0/-1,M10.5.0/0", 31, &r, NULL), 0);
 	assert_int_equal(tzrule_after(&r, at("2024-01-01T00:00:00Z")), at("2024-03-31T01:00:00Z"));
 	assert_false(r.is_fixed);
@@ -337,7 +337,7 @@ test_files(void **state)
 	assert_int_equal(off, 3600);
 	zone_offset_at(z, INT64_C(1) << 40, &off, NULL, NULL);
 	assert_int_equal(off, 0);
-	/* Version 2 and later: the footer holds from the last transition on; an empty one says nothing. */
+	/* Version 2 on: the footer holds from the last transition on; an empty one says nothing. */
 	make_v2(&b, "\nCCC-2\n");
 	z = load(&b, &e);
 	assert_non_null(z);
