@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Takt authors
+/* The functions behind the command table (commands.c). Each returns an exit code. */
+#pragma once
+
+#include "cli/cli.h"
+
+#define CMD(name) int name(struct cli *c, const struct args *a)
+
+/* task.c */
+CMD(cmd_task_create);
+CMD(cmd_task_check);
+CMD(cmd_task_list);
+CMD(cmd_task_show);
+CMD(cmd_task_update);
+CMD(cmd_task_enable);
+CMD(cmd_task_disable);
+CMD(cmd_task_delete);
+CMD(cmd_task_run);
+CMD(cmd_task_next);
+/* run.c */
+CMD(cmd_run_list);
+CMD(cmd_run_show);
+CMD(cmd_run_log);
+CMD(cmd_run_cancel);
+CMD(cmd_run_timeline);
+CMD(cmd_run_follow);
+/* snapshot.c */
+CMD(cmd_snapshot_list);
+CMD(cmd_snapshot_show);
+CMD(cmd_snapshot_diff);
+/* inventory.c */
+CMD(cmd_inventory_create);
+CMD(cmd_inventory_list);
+CMD(cmd_inventory_show);
+CMD(cmd_inventory_update);
+CMD(cmd_inventory_delete);
+CMD(cmd_device_host_keys);
+CMD(cmd_group_add);
+CMD(cmd_group_remove);
+/* token.c */
+CMD(cmd_token_create);
+CMD(cmd_token_list);
+CMD(cmd_token_delete);
+/* node.c */
+CMD(cmd_health);
+CMD(cmd_plugin_list);
+CMD(cmd_platform_list);
+CMD(cmd_platform_check);
+CMD(cmd_cron);
+CMD(cmd_api);
