@@ -21,7 +21,9 @@ struct conf {
 	char *db; /* libpq conninfo without user */
 	char *executor_socket;
 	char **platform_dirs; /* NULL-terminated */
-	char *listen;         /* "address:port", IPv6 as "[::1]:port" */
+	char *listen;         /* as written: "127.0.0.1:7420", "[::1]:7420" */
+	char *listen_address; /* numeric, without brackets */
+	unsigned listen_port;
 	char *gateway_user;   /* "" = stay who we are */
 	enum log_level log_level;
 	enum log_format log_format;
@@ -31,8 +33,10 @@ struct conf {
 
 /* NULL and *e on failure; e->field is the option, the message starts with file:line. */
 struct conf *conf_load(const char *file, struct err *e);
-/* What -n checks beyond the text: directories exist, the user is known. */
+/* What can be wrong on this host with a file that is right: directories, the gateway's user. */
 int conf_check_host(const struct conf *, struct err *e);
+/* The first option that differs and cannot change without a restart, or NULL. */
+const char *conf_fixed_difference(const struct conf *, const struct conf *);
 void conf_free(struct conf *);
 
 static inline void
