@@ -23,7 +23,8 @@ int schema_check(const json_t *schema, struct err *e);
 
 /*
  * The first thing wrong with doc: ERR_INVALID with its JSON pointer (`at` in front: "/parameters"
- * or "") in the error's field, the value in the message, the remedy in the hint. A value whose schema
- * has "x-takt-secret" or "writeOnly" true is not shown. schema must have passed schema_check().
+ * or "") in the error's field, the value in the message, the remedy in the hint. A value whose
+ * schema has "x-takt-secret" or "writeOnly" true is not shown. schema must have passed
+ * schema_check().
  */
 int schema_validate(const json_t *schema, const json_t *doc, const char *at, struct err *e);

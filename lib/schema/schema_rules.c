@@ -428,7 +428,7 @@ rule_all_of(struct job *j, const json_t *arg)
 static int
 undecided(struct job *j, int r)
 {
-	err_set(j->e, (enum err_code) - r, "the value cannot be checked within the limits");
+	err_set(j->e, (enum err_code)(-r), "the value cannot be checked within the limits");
 	err_hint(j->e, "Send a smaller or simpler value.");
 	return r;
 }
@@ -492,8 +492,7 @@ rule_not(struct job *j, const json_t *arg)
 	if (r == -ERR_INVALID)
 		return 0;
 	if (r < 0)
-		return err_set(
-		    j->e, (enum err_code) - r, "the value cannot be checked within the limits");
+		return undecided(j, r);
 	job_fail(j, "is what the schema rules out");
 	err_hint(j->e, "Give another value.");
 	return -ERR_INVALID;
@@ -506,8 +505,7 @@ rule_if(struct job *j, const json_t *arg)
 	const json_t *branch = json_object_get(j->schema, r == 0 ? "then" : "else");
 
 	if (r < 0 && r != -ERR_INVALID)
-		return err_set(
-		    j->e, (enum err_code) - r, "the value cannot be checked within the limits");
+		return undecided(j, r);
 	return branch ? job_same(j, branch, j->e) : 0;
 }
 
