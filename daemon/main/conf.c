@@ -254,7 +254,7 @@ on_value(cfg_t *cfg, cfg_opt_t *opt)
 	while (strcmp(options[i].name, opt->name) != 0)
 		i++;
 	if (loading.seen[i] && (!options[i].is_list || n + 1 < loading.seen[i])) {
-		err_set(loading.e, ERR_INVALID, "%s:%d: %s is given twice", loading.file, cfg->line, opt->name);
+		err_set(loading.e, ERR_INVALID, "%s:%d: given twice", loading.file, cfg->line);
 		err_field(loading.e, "%s", opt->name);
 		err_hint(loading.e, "Keep one of the lines.");
 		return -1;
@@ -267,7 +267,7 @@ on_value(cfg_t *cfg, cfg_opt_t *opt)
 			return 0;
 	}
 	join(values, n < ARRAY_LEN(values) ? n : 0, text, sizeof(text));
-	err_set(loading.e, ERR_INVALID, "%s:%d: %s: bad value '%s'", loading.file, cfg->line, opt->name,
+	err_set(loading.e, ERR_INVALID, "%s:%d: bad value '%s'", loading.file, cfg->line,
 	    strcmp(opt->name, "db") ? text : "(not shown)");
 	err_field(loading.e, "%s", opt->name);
 	err_hint(loading.e, "%s", options[i].remedy);
