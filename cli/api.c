@@ -121,9 +121,9 @@ print_problem(struct cli *c, const struct reply *r)
 		return;
 	}
 	json_array_foreach(errors, i, one)
-		put_line(json_get_str(one, "pointer", json_get_str(one, "field", "")),
-		    json_get_str(one, "detail", title ? title : "refused"),
-		    json_get_str(one, "hint", NULL));
+	    put_line(json_get_str(one, "pointer", json_get_str(one, "field", "")),
+		json_get_str(one, "detail", title ? title : "refused"),
+		json_get_str(one, "hint", NULL));
 	if (json_array_size(errors))
 		return;
 	hint = json_get_str(r->json, "hint", NULL);
@@ -141,19 +141,20 @@ make_headers(struct cli *c, bool has_body, const struct call *call)
 	if (c->token)
 		h = curl_slist_append(h, auth = xasprintf("Authorization: Bearer %s", c->token));
 	if (has_body)
-		h = curl_slist_append(h, type = xasprintf("Content-Type: %s",
-		    call && call->content_type ? call->content_type : "application/json"));
+		h = curl_slist_append(
+		    h, type = xasprintf("Content-Type: %s",
+			   call && call->content_type ? call->content_type : "application/json"));
 	if (call && call->if_match)
 		h = curl_slist_append(h, match = xasprintf("If-Match: %s", call->if_match));
 	if (call && call->idempotency_key)
-		h = curl_slist_append(h, idem = xasprintf("Idempotency-Key: %s",
-		    call->idempotency_key));
+		h = curl_slist_append(
+		    h, idem = xasprintf("Idempotency-Key: %s", call->idempotency_key));
 	return h;
 }
 
 static void
-set_options(CURL *h, const char *method, const char *url, const void *body, size_t n,
-    struct reply *out)
+set_options(
+    CURL *h, const char *method, const char *url, const void *body, size_t n, struct reply *out)
 {
 	curl_easy_setopt(h, CURLOPT_URL, url);
 	curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, method);
@@ -202,8 +203,10 @@ api_send(struct cli *c, const char *method, const char *path, const void *body, 
 	curl_slist_free_all(headers);
 	if (rc != CURLE_OK) {
 		if (!call || !call->is_quiet)
-			fprintf(stderr, "takt: %s: %s (is the daemon running there? `takt dev` "
-			    "starts one)\n", c->url, curl_easy_strerror(rc));
+			fprintf(stderr,
+			    "takt: %s: %s (is the daemon running there? `takt dev` "
+			    "starts one)\n",
+			    c->url, curl_easy_strerror(rc));
 		return CLI_SERVER;
 	}
 	curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, &out->status);
@@ -221,8 +224,7 @@ api_get(struct cli *c, const char *path, struct reply *out)
 }
 
 int
-api_json(struct cli *c, const char *method, const char *path, const json_t *body,
-    struct reply *out)
+api_json(struct cli *c, const char *method, const char *path, const json_t *body, struct reply *out)
 {
 	_cleanup_free_ char *text = body ? json_text(body) : NULL;
 
@@ -246,8 +248,8 @@ api_list(struct cli *c, const char *path, size_t max, json_t **out)
 
 		if (code)
 			return code;
-		json_array_extend(all, json_is_array(r.json) ? r.json :
-		    json_object_get(r.json, "items"));
+		json_array_extend(
+		    all, json_is_array(r.json) ? r.json : json_object_get(r.json, "items"));
 		next = json_get_str(r.json, "next_cursor", NULL);
 		free(cursor);
 		cursor = next && *next ? api_escape(next) : NULL;

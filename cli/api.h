@@ -36,8 +36,8 @@ int api_send(struct cli *c, const char *method, const char *path, const void *bo
     const struct call *call, struct reply *out);
 int api_get(struct cli *c, const char *path, struct reply *out);
 /* body may be NULL. */
-int api_json(struct cli *c, const char *method, const char *path, const json_t *body,
-    struct reply *out);
+int api_json(
+    struct cli *c, const char *method, const char *path, const json_t *body, struct reply *out);
 
 /* All items of a list, page by page, at most max (0: all). *out is an array, the caller's. */
 int api_list(struct cli *c, const char *path, size_t max, json_t **out);

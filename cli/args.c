@@ -90,7 +90,8 @@ print_commands(FILE *to, const char *noun)
 	if (n) {
 		fputs("\neverywhere:\n", to);
 		print_flags(to, global_flags);
-		fputs("\n`takt NOUN VERB --help` tells a command's flags; the manual page is takt(1).\n",
+		fputs("\n`takt NOUN VERB --help` tells a command's flags; the manual page is "
+		      "takt(1).\n",
 		    to);
 	}
 	return n;
@@ -123,8 +124,8 @@ static const struct command *
 find(const char *noun, const char *verb)
 {
 	for (const struct command *c = commands; c->noun; c++)
-		if (strcmp(c->noun, noun) == 0 && (!c->verb || c->is_raw ||
-						      (verb && strcmp(c->verb, verb) == 0)))
+		if (strcmp(c->noun, noun) == 0 &&
+		    (!c->verb || c->is_raw || (verb && strcmp(c->verb, verb) == 0)))
 			return c;
 	return NULL;
 }
@@ -133,7 +134,7 @@ static int
 add_options(const struct flag *f, struct option *o, const struct flag **by_index, int n)
 {
 	for (; f && f->name && n < FLAGS_MAX; f++, n++) {
-		o[n] = (struct option) {f->name,
+		o[n] = (struct option){f->name,
 		    f->kind == FLAG_BOOL ? no_argument : required_argument, NULL, FLAG_BASE + n};
 		by_index[n] = f;
 	}
@@ -251,7 +252,7 @@ command_parse(int argc, char **argv, struct args *a, json_t **global, int *code)
 		return refuse(code);
 	noun = a->n > 0 ? a->pos[0] : NULL;
 	verb = a->n > 1 && a->pos[1][0] != '-' ? a->pos[1] : NULL;
-	if (arg_bool(&(struct args) {.opt = *global}, "version")) {
+	if (arg_bool(&(struct args){.opt = *global}, "version")) {
 		puts("takt " PACKAGE_VERSION);
 		*code = CLI_OK;
 		return NULL;
@@ -262,7 +263,7 @@ command_parse(int argc, char **argv, struct args *a, json_t **global, int *code)
 	}
 	if (noun && strcmp(noun, "help") == 0)
 		return helped(verb, a->n > 2 ? a->pos[2] : NULL, code);
-	if (!noun || arg_bool(&(struct args) {.opt = *global}, "help")) {
+	if (!noun || arg_bool(&(struct args){.opt = *global}, "help")) {
 		helped(noun, verb, code);
 		*code = noun || json_object_get(*global, "help") ? CLI_OK : CLI_REFUSED;
 		return NULL;
@@ -279,6 +280,7 @@ command_parse(int argc, char **argv, struct args *a, json_t **global, int *code)
 		return c;
 	}
 	skip = c->verb ? 1 : 0;
+	a->pos[skip] = argv[0];
 	if (parse_flags(c, a->n - skip, a->pos + skip, a, *global) < 0) {
 		fprintf(stderr, "`takt %s%s%s --help` tells its flags\n", c->noun,
 		    c->verb ? " " : "", c->verb ? c->verb : "");

@@ -18,7 +18,8 @@
 char *
 conf_default_state(void)
 {
-	const char *s = getenv("TAKT_STATE"), *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	const char *s = getenv("TAKT_STATE"), *xdg = getenv("XDG_STATE_HOME"),
+		   *home = getenv("HOME");
 
 	if (s && *s)
 		return xstrdup(s);

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * `takt dev`: start, watch, stop. The order of starting: PostgreSQL, migrations, token, executor,
- * taktd, ready. The order of stopping: taktd, the running units (10 s to finish, then cancelled),
+ * taktd, ready. The order of stopping: the running units (10 s to finish, then cancelled), taktd,
  * executor, PostgreSQL. See dev_priv.h for who is ours.
  */
 #include "cli/dev.h"
@@ -20,6 +20,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/jsonx.h"
 
 #include "cli/api.h"
@@ -41,6 +42,7 @@ static int
 lock(struct dev *d, struct err *e)
 {
 	_cleanup_free_ char *path = xasprintf("%s/lock", d->dir);
+	char text[64];
 
 	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (d->lock_fd < 0)
@@ -50,6 +52,11 @@ lock(struct dev *d, struct err *e)
 		err_field(e, "--state");
 		return err_hint(e, "Stop it, or give another directory.");
 	}
+	/* Who holds it, as in pid/NAME: for scripts that must stop it. */
+	snprintf(text, sizeof(text), "%d %llu\n", (int)getpid(),
+	    (unsigned long long)dev_start_time(getpid()));
+	if (ftruncate(d->lock_fd, 0) < 0 || io_write_all(d->lock_fd, text, strlen(text)) < 0)
+		return err_sys(e, "%s", path);
 	return 0;
 }
 
@@ -65,13 +72,14 @@ settle(struct dev *d, struct err *e)
 	int64_t until;
 
 	for (size_t i = 0; i < ARRAY_LEN(order); i++)
-		if (dev_child_settle(d, &d->child[order[i].no], order[i].sig, order[i].limit_ms, e) < 0)
+		if (dev_child_settle(
+			d, &d->child[order[i].no], order[i].sig, order[i].limit_ms, e) < 0)
 			return -(int)e->code;
 	if (d->db)
 		return 0;
 	until = clock_monotonic_ms() + PG_GONE_MS;
 	while (dev_pg_left(d, clock_monotonic_ms() > until ? SIGQUIT : 0))
-		nanosleep(&(struct timespec) {0, 50000000}, NULL);
+		nanosleep(&(struct timespec){0, 50000000}, NULL);
 	dev_pg_unlock(d);
 	return 0;
 }
@@ -82,7 +90,7 @@ is_ready(const struct dev *d)
 	struct cli c = {.url = d->url};
 	_cleanup_reply_ struct reply r = {0};
 
-	return api_send(&c, "GET", "/healthz", NULL, 0, &(struct call) {.is_quiet = true}, &r) ==
+	return api_send(&c, "GET", "/healthz", NULL, 0, &(struct call){.is_quiet = true}, &r) ==
 		   CLI_OK &&
 	       strcmp(json_get_str(r.json, "status", ""), "ok") == 0;
 }
@@ -154,7 +162,8 @@ start(struct dev *d, struct err *e)
 	if (dev_db_prepare(d, e) < 0 || dev_write_conf(d, e) < 0)
 		return -(int)e->code;
 	migrate.argv = dev_taktd_argv(d, true);
-	if (dev_child_run(d, &migrate, e) < 0 || dev_db_token(d, e) < 0 || dev_write_client(d, e) < 0)
+	if (dev_child_run(d, &migrate, e) < 0 || dev_db_token(d, e) < 0 ||
+	    dev_write_client(d, e) < 0)
 		return -(int)e->code;
 	d->child[DEV_EXECUTOR].argv = dev_executor_argv(d);
 	d->child[DEV_TAKTD].argv = dev_taktd_argv(d, false);
@@ -199,43 +208,73 @@ say_ready(const struct dev *d)
 	       "             %s%s task create FILE\n"
 	       "             %s%s task run NAME --follow\n"
 	       "  stop       Ctrl-C\n\nready %s\n",
-	    d->url, d->dir, d->db ? "of --db" : d->pg_run, d->log, pre, dir, pre, dir, pre, dir, pre, dir,
-	    d->url);
+	    d->url, d->dir, d->db ? "of --db" : d->pg_run, d->log, pre, dir, pre, dir, pre, dir,
+	    pre, dir, d->url);
 	fflush(stdout);
 }
 
-/* Running units get their time, then their keepers are told to end them. */
-static void
-drain_units(struct dev *d)
+/* True when no unit runs any more; false at the limit or when another signal came. */
+static bool
+wait_units(struct dev *d, int signals, int limit_ms)
 {
-	int64_t until = clock_monotonic_ms() + UNITS_DRAIN_MS;
+	int64_t until = clock_monotonic_ms() + limit_ms;
+
+	while (dev_units(d, 0)) {
+		if (clock_monotonic_ms() > until || watch(d, signals, 100))
+			return false;
+	}
+	return true;
+}
+
+/* Through the API, so that what became of the runs is recorded. */
+static void
+cancel_runs(struct dev *d)
+{
+	_cleanup_json_ json_t *items = NULL;
+	struct cli c = {.url = d->url, .token = d->token};
+	const json_t *run;
+	size_t i;
+
+	if (api_list(&c, "/runs?status=dispatched,running", 0, &items) != CLI_OK)
+		return;
+	json_array_foreach(items, i, run)
+	{
+		static const char body[] = "{\"reason\":\"takt dev is stopping\"}";
+		_cleanup_free_ char *path =
+		    xasprintf("/runs/%s/cancel", json_get_str(run, "id", ""));
+		_cleanup_reply_ struct reply r = {0};
+
+		api_send(&c, "POST", path, body, sizeof(body) - 1, NULL, &r);
+	}
+}
+
+/* Running units get 10 s to finish (another Ctrl-C: no time), then their runs are cancelled. */
+static void
+drain_units(struct dev *d, int signals)
+{
 	int n = dev_units(d, 0);
 
-	if (n)
-		fprintf(stderr, "takt dev: waiting up to %d s for %d running unit%s\n",
-		    UNITS_DRAIN_MS / 1000, n, n == 1 ? "" : "s");
-	while (n && clock_monotonic_ms() < until) {
-		nanosleep(&(struct timespec) {0, 100000000}, NULL);
-		n = dev_units(d, 0);
-	}
 	if (!n)
 		return;
-	fprintf(stderr, "takt dev: cancelling %d unit%s\n", n, n == 1 ? "" : "s");
-	dev_units(d, SIGTERM);
-	until = clock_monotonic_ms() + UNITS_CANCEL_MS;
-	while (dev_units(d, 0) && clock_monotonic_ms() < until)
-		nanosleep(&(struct timespec) {0, 100000000}, NULL);
-	if (dev_units(d, SIGKILL))
-		fprintf(stderr, "takt dev: the units did not end by themselves: killed\n");
+	fprintf(stderr, "takt dev: waiting up to %d s for %d running unit%s (Ctrl-C: cancel now)\n",
+	    UNITS_DRAIN_MS / 1000, n, n == 1 ? "" : "s");
+	if (wait_units(d, signals, UNITS_DRAIN_MS))
+		return;
+	fprintf(stderr, "takt dev: cancelling what still runs\n");
+	cancel_runs(d);
+	wait_units(d, signals, UNITS_CANCEL_MS);
 }
 
 static void
-stop(struct dev *d)
+stop(struct dev *d, int signals)
 {
+	if (d->is_ready)
+		drain_units(d, signals);
 	for (int i = 0; i < DEV_CHILDREN; i++)
 		d->child[i].start_at_ms = 0;
 	dev_child_stop(d, &d->child[DEV_TAKTD], SIGTERM, TAKTD_STOP_MS);
-	drain_units(d);
+	if (d->is_ready && dev_units(d, SIGKILL))
+		fprintf(stderr, "takt dev: a unit did not end by itself: killed\n");
 	dev_child_stop(d, &d->child[DEV_EXECUTOR], SIGTERM, EXECUTOR_STOP_MS);
 	dev_child_stop(d, &d->child[DEV_POSTGRES], SIGINT, PG_STOP_MS);
 	if (d->pg_run && strncmp(d->pg_run, "/tmp/takt-", 10) == 0) {
@@ -271,9 +310,9 @@ take_args(struct dev *d, const struct args *a)
 	d->platform_dirs = arg_list(a, "platform-dir");
 	d->log_level = level ? level : "info";
 	d->lock_fd = -1;
-	d->child[DEV_POSTGRES] = (struct dev_child) {.name = "postgres", .is_postgres = true};
-	d->child[DEV_EXECUTOR] = (struct dev_child) {.name = "executor"};
-	d->child[DEV_TAKTD] = (struct dev_child) {.name = "taktd", .dies_with_us = true};
+	d->child[DEV_POSTGRES] = (struct dev_child){.name = "postgres", .is_postgres = true};
+	d->child[DEV_EXECUTOR] = (struct dev_child){.name = "executor"};
+	d->child[DEV_TAKTD] = (struct dev_child){.name = "taktd", .dies_with_us = true};
 }
 
 int
@@ -293,6 +332,7 @@ cmd_dev(struct cli *c, const struct args *a)
 	if (rc == 0)
 		rc = wait_ready(&d, signals, &e);
 	if (rc == 0) {
+		d.is_ready = true;
 		say_ready(&d);
 		while ((rc = watch(&d, signals, 60000)) == 0)
 			;
@@ -301,7 +341,7 @@ cmd_dev(struct cli *c, const struct args *a)
 		cli_fail(&e);
 	else
 		fprintf(stderr, "\ntakt dev: stopping\n");
-	stop(&d);
+	stop(&d, signals);
 	if (rc > 0)
 		fprintf(stderr, "takt dev: stopped\n");
 	return rc < 0 ? CLI_SERVER : CLI_OK;

@@ -40,8 +40,10 @@ dev_start_time(pid_t pid)
 		return 0;
 	/* The name in parentheses may hold anything: fields are counted from the last ')'. */
 	p = strrchr(b.p, ')');
-	if (!p || sscanf(p + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
-		       "%*d %*d %llu", &state, &start) != 2)
+	if (!p || sscanf(p + 1,
+		      " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
+		      "%*d %*d %llu",
+		      &state, &start) != 2)
 		return 0;
 	return state == 'Z' || state == 'X' ? 0 : start;
 }
@@ -49,7 +51,7 @@ dev_start_time(pid_t pid)
 static void
 nap(int ms)
 {
-	nanosleep(&(struct timespec) {ms / 1000, (long)(ms % 1000) * 1000000}, NULL);
+	nanosleep(&(struct timespec){ms / 1000, (long)(ms % 1000) * 1000000}, NULL);
 }
 
 static int
@@ -147,8 +149,8 @@ static void
 tell_end(const struct dev_child *c, int status, int64_t wait_ms)
 {
 	if (WIFSIGNALED(status))
-		fprintf(stderr, "takt dev: %s (pid %d) was ended by signal %d", c->name, (int)c->pid,
-		    WTERMSIG(status));
+		fprintf(stderr, "takt dev: %s (pid %d) was ended by signal %d", c->name,
+		    (int)c->pid, WTERMSIG(status));
 	else
 		fprintf(stderr, "takt dev: %s (pid %d) ended with status %d", c->name, (int)c->pid,
 		    WEXITSTATUS(status));
@@ -224,8 +226,10 @@ dev_child_settle(struct dev *d, struct dev_child *c, int sig, int limit_ms, stru
 	while (dev_start_time(pid) == start) {
 		if (clock_monotonic_ms() > until) {
 			if (is_killed)
-				return err_set(e, ERR_CONFLICT, "%s of an earlier start (pid %d) does "
-				    "not end", c->name, pid);
+				return err_set(e, ERR_CONFLICT,
+				    "%s of an earlier start (pid %d) does "
+				    "not end",
+				    c->name, pid);
 			kill(pid, SIGKILL);
 			is_killed = true;
 			until += limit_ms;
@@ -236,22 +240,20 @@ dev_child_settle(struct dev *d, struct dev_child *c, int sig, int limit_ms, stru
 	return 0;
 }
 
-/* The keeper of a unit that has no result yet, by its meta file; 0 if there is none. */
+/* A unit's keeper by its meta file, 0 if it is gone: it ends when the unit's result is durable. */
 static pid_t
 keeper_of(const struct dev *d, const char *unit)
 {
 	_cleanup_free_ char *meta = xasprintf("%s/units/%s/meta", d->node, unit);
-	_cleanup_free_ char *result = xasprintf("%s/units/%s/result", d->node, unit);
 	_cleanup_buf_ struct buf b = {0};
 	_cleanup_json_ json_t *j = NULL;
 	pid_t pid;
 
-	if (access(result, F_OK) == 0 || io_read_file(meta, 1 << 20, &b, NULL) < 0)
+	if (io_read_file(meta, 1 << 20, &b, NULL) < 0)
 		return 0;
 	j = json_parse(b.p, b.n, &json_limits_request, NULL);
 	pid = (pid_t)json_get_int(j, "keeper_pid", 0);
-	if (pid <= 1 ||
-	    dev_start_time(pid) != (uint64_t)json_get_int(j, "keeper_start_time", 0))
+	if (pid <= 1 || dev_start_time(pid) != (uint64_t)json_get_int(j, "keeper_start", 0))
 		return 0;
 	return pid;
 }

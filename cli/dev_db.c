@@ -89,8 +89,10 @@ run(PGconn *c, const char *sql, int n, const char *const *values, int *rows, str
 		if (rows)
 			*rows = PQntuples(r);
 	} else {
-		rc = err_set(e, ERR_DENIED, "%s", PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) ?
-		    PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) : PQerrorMessage(c));
+		rc = err_set(e, ERR_DENIED, "%s",
+		    PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY)
+			? PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY)
+			: PQerrorMessage(c));
 	}
 	PQclear(r);
 	return rc;
@@ -117,8 +119,10 @@ tell_missing(const struct buf *missing, const char *where, struct err *e)
 {
 	if (!missing->n)
 		return 0;
-	fprintf(stderr, "takt dev: we may not make this ourselves; have an administrator run in "
-			"%s:\n%s", where, missing->p);
+	fprintf(stderr,
+	    "takt dev: we may not make this ourselves; have an administrator run in "
+	    "%s:\n%s",
+	    where, missing->p);
 	err_set(e, ERR_DENIED, "the server lacks what is listed above");
 	err_field(e, "--db");
 	return err_hint(e, "Run the statements and start again.");
@@ -167,8 +171,10 @@ check_roles(const struct dev *d, struct err *e)
 
 		if (connect_as(&c, s, e) < 0) {
 			err_push(e, "connecting as %s", roles[i]);
-			return err_hint(e, "Let this user be %s in pg_hba.conf and pg_ident.conf "
-			    "(peer authentication with a map).", roles[i]);
+			return err_hint(e,
+			    "Let this user be %s in pg_hba.conf and pg_ident.conf "
+			    "(peer authentication with a map).",
+			    roles[i]);
 		}
 		PQfinish(c);
 	}
@@ -232,8 +238,8 @@ new_token(void)
 	char text[64];
 
 	randombytes_buf(raw, sizeof(raw));
-	sodium_bin2base64(text, sizeof(text), raw, sizeof(raw),
-	    sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	sodium_bin2base64(
+	    text, sizeof(text), raw, sizeof(raw), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 	return xasprintf("takt_%s", text);
 }
 

@@ -56,7 +56,8 @@ find_user(struct dev *d, struct err *e)
 	pw = getpwnam("postgres");
 	if (!pw || pw->pw_uid == 0) {
 		err_set(e, ERR_NOT_FOUND, "there is no user postgres to run PostgreSQL as");
-		return err_hint(e, "Install postgresql-15, or start `takt dev` as another user than root.");
+		return err_hint(
+		    e, "Install postgresql-15, or start `takt dev` as another user than root.");
 	}
 	d->pg_uid = pw->pw_uid;
 	d->pg_gid = pw->pw_gid;
@@ -180,8 +181,8 @@ dev_listen(struct dev *d, const char *text, struct err *e)
 		return err_hint(e, "Give another port, or 127.0.0.1:0 for any free one.");
 	}
 	d->port = ntohs(sa.sin_port);
-	d->url = xasprintf("http://%s:%d", strcmp(d->host, "0.0.0.0") == 0 ? "127.0.0.1" : d->host,
-	    d->port);
+	d->url = xasprintf(
+	    "http://%s:%d", strcmp(d->host, "0.0.0.0") == 0 ? "127.0.0.1" : d->host, d->port);
 	return 0;
 }
 
@@ -248,8 +249,8 @@ char **
 dev_executor_argv(const struct dev *d)
 {
 	_cleanup_json_ json_t *plugins = plugin_dirs(d), *platforms = platform_dirs(d);
-	char **argv = xcalloc(12 + 2 * (json_array_size(plugins) + json_array_size(platforms)),
-	    sizeof(*argv));
+	char **argv = xcalloc(
+	    12 + 2 * (json_array_size(plugins) + json_array_size(platforms)), sizeof(*argv));
 	const json_t *one;
 	size_t i, n = 0;
 
@@ -258,11 +259,13 @@ dev_executor_argv(const struct dev *d)
 	argv[n++] = xstrdup(d->node);
 	argv[n++] = xstrdup("--log-level");
 	argv[n++] = xstrdup(d->log_level);
-	json_array_foreach(plugins, i, one) {
+	json_array_foreach(plugins, i, one)
+	{
 		argv[n++] = xstrdup("--plugin-dir");
 		argv[n++] = xstrdup(json_string_value(one));
 	}
-	json_array_foreach(platforms, i, one) {
+	json_array_foreach(platforms, i, one)
+	{
 		argv[n++] = xstrdup("--platform-dir");
 		argv[n++] = xstrdup(json_string_value(one));
 	}
@@ -306,7 +309,7 @@ dev_write_conf(struct dev *d, struct err *e)
 	put_string(&b, "db", d->conninfo);
 	buf_adds(&b, "platform_dirs = {");
 	json_array_foreach(platforms, i, one)
-		buf_addf(&b, "%s\"%s\"", i ? ", " : "", json_string_value(one));
+	    buf_addf(&b, "%s\"%s\"", i ? ", " : "", json_string_value(one));
 	buf_addf(&b, "}\nlisten = \"%s:%d\"\n", d->host, d->port);
 	put_string(&b, "gateway_user", d->is_root ? "nobody" : "");
 	put_string(&b, "log_level", d->log_level);

@@ -45,8 +45,8 @@ static int
 init_cluster(struct dev *d, struct err *e)
 {
 	_cleanup_free_ char *fresh = xasprintf("%s/pg.new", d->dir);
-	const char *const words[] = {PG_BINDIR "/initdb", "-D", fresh, "-U", "postgres", "-A", "peer",
-	    "-E", "UTF8", "--locale=C.UTF-8"};
+	const char *const words[] = {PG_BINDIR "/initdb", "-D", fresh, "-U", "postgres", "-A",
+	    "peer", "-E", "UTF8", "--locale=C.UTF-8"};
 	struct dev_child c = {.name = "initdb", .is_postgres = true};
 
 	nftw(fresh, remove_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -79,8 +79,8 @@ write_file(const struct dev *d, const char *name, const struct buf *b, struct er
 static int
 write_auth(const struct dev *d, struct err *e)
 {
-	static const char *const roles[] = {"postgres", "takt_owner", "takt_engine", "takt_gateway",
-	    "takt_feed", "takt_auditor"};
+	static const char *const roles[] = {
+	    "postgres", "takt_owner", "takt_engine", "takt_gateway", "takt_feed", "takt_auditor"};
 	_cleanup_buf_ struct buf hba = {0}, ident = {0};
 	struct passwd *me = getpwuid(geteuid());
 
@@ -172,7 +172,8 @@ dev_pg_unlock(const struct dev *d)
 int
 dev_pg_wait(struct dev *d, int limit_ms, struct err *e)
 {
-	_cleanup_free_ char *conninfo = xasprintf("%s user=postgres connect_timeout=5", d->conninfo);
+	_cleanup_free_ char *conninfo =
+	    xasprintf("%s user=postgres connect_timeout=5", d->conninfo);
 	int64_t until = clock_monotonic_ms() + limit_ms;
 
 	/* PQping takes an answer "no such database" as an answer. */
@@ -182,7 +183,7 @@ dev_pg_wait(struct dev *d, int limit_ms, struct err *e)
 			dev_show_log(d, "postgres");
 			return err_set(e, ERR_TRANSIENT, "PostgreSQL did not start");
 		}
-		nanosleep(&(struct timespec) {0, 50000000}, NULL);
+		nanosleep(&(struct timespec){0, 50000000}, NULL);
 	}
 	return 0;
 }

@@ -33,8 +33,8 @@ struct dev_child {
 
 struct dev {
 	char *dir, *pg_data, *pg_run, *node, *log, *conf, *bin; /* paths */
-	const char *db; /* --db; NULL: private cluster */
-	char *conninfo; /* without user */
+	const char *db;                                         /* --db; NULL: private cluster */
+	char *conninfo;                                         /* without user */
 	char host[64];
 	int port;
 	char *url;
@@ -42,6 +42,7 @@ struct dev {
 	const char *log_level;
 	const json_t *plugin_dirs, *platform_dirs; /* arrays of strings or NULL */
 	bool is_root;
+	bool is_ready; /* everything was started: at the end units are drained */
 	uid_t pg_uid;
 	gid_t pg_gid;
 	int lock_fd;

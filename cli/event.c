@@ -81,7 +81,8 @@ event_print(struct cli *c, const char *type, const json_t *o)
 		buf_adds(&b, parts[i].after);
 	}
 	at = print_utc_time(at, utc);
-	printf("%s%-8.8s  %-16s", color_of_severity(c, severity), strlen(at) > 11 ? at + 11 : "", type);
+	printf("%s%-8.8s  %-16s", color_of_severity(c, severity), strlen(at) > 11 ? at + 11 : "",
+	    type);
 	if (state)
 		printf(" [%s]", state);
 	if (c->is_tty)

@@ -42,7 +42,7 @@ struct follow {
 	bool is_quiet;
 	bool has_ended;
 	int64_t last_seq;
-	int64_t seen_ms; /* when the daemon was last there */
+	int64_t seen_ms;    /* when the daemon was last there */
 	int64_t join_at_ms; /* a refused join is tried again then; 0: none planned */
 	int ref;
 	int code; /* an exit code that ends it */
@@ -114,7 +114,7 @@ output_of(struct follow *f, int attempt, int unit)
 	if (f->outs == UNITS_MAX)
 		return NULL;
 	o = &f->out[f->outs++];
-	*o = (struct unit_output) {.attempt = attempt, .unit = unit};
+	*o = (struct unit_output){.attempt = attempt, .unit = unit};
 	return o;
 }
 
@@ -172,7 +172,8 @@ take_join_reply(struct follow *f, const json_t *payload)
 			f->join_at_ms = clock_monotonic_ms() + RETRY_MS;
 			return;
 		}
-		fprintf(stderr, "takt: the daemon refuses: %s\n", json_get_str(response, "reason", "?"));
+		fprintf(stderr, "takt: the daemon refuses: %s\n",
+		    json_get_str(response, "reason", "?"));
 		f->code = code == 401 || code == 403 ? CLI_DENIED : CLI_REFUSED;
 		return;
 	}
@@ -181,7 +182,8 @@ take_join_reply(struct follow *f, const json_t *payload)
 	if (json_get_bool(response, "gap", 0) && !f->is_quiet)
 		fputs("takt: some events are too old to be told again\n", stderr);
 	if (is_in(json_get_str(run, "state", ""), last_states, ARRAY_LEN(last_states)) &&
-	    (json_get_int(run, "last_event", 0) <= f->last_seq || json_get_bool(response, "gap", 0)))
+	    (json_get_int(run, "last_event", 0) <= f->last_seq ||
+		json_get_bool(response, "gap", 0)))
 		f->has_ended = true;
 }
 
@@ -232,13 +234,13 @@ print_output(struct follow *f, struct unit_output *o, const char *p, size_t n)
 static void
 fetch_output(struct follow *f, struct unit_output *o)
 {
-	_cleanup_free_ char *path = xasprintf("/runs/%s/log?attempt=%d&unit=%d&offset=%lld", f->run_id,
-	    o->attempt, o->unit, (long long)o->off);
+	_cleanup_free_ char *path = xasprintf("/runs/%s/log?attempt=%d&unit=%d&offset=%lld",
+	    f->run_id, o->attempt, o->unit, (long long)o->off);
 	_cleanup_reply_ struct reply r = {0};
 	const char *p;
 	size_t n;
 
-	if (api_send(f->cli, "GET", path, NULL, 0, &(struct call) {.is_quiet = true}, &r) != CLI_OK)
+	if (api_send(f->cli, "GET", path, NULL, 0, &(struct call){.is_quiet = true}, &r) != CLI_OK)
 		return;
 	p = r.body.p;
 	n = r.body.n;
@@ -270,17 +272,17 @@ static void
 step(struct follow *f)
 {
 	if (!socket_is_up(f->socket) && !socket_connect(f->socket)) {
-		nanosleep(&(struct timespec) {0, RETRY_MS * 1000000L}, NULL);
+		nanosleep(&(struct timespec){0, RETRY_MS * 1000000L}, NULL);
 		return;
 	}
 	if (f->join_at_ms) {
 		/* Nothing else is waited for while the run is not there. */
-		nanosleep(&(struct timespec) {0, RETRY_MS * 1000000L}, NULL);
+		nanosleep(&(struct timespec){0, RETRY_MS * 1000000L}, NULL);
 		join(f);
 	}
 	socket_service(f->socket);
 	if (!socket_is_up(f->socket))
-		nanosleep(&(struct timespec) {0, RETRY_MS * 1000000L}, NULL);
+		nanosleep(&(struct timespec){0, RETRY_MS * 1000000L}, NULL);
 	else if (!f->join_at_ms)
 		f->seen_ms = clock_monotonic_ms();
 }
@@ -293,7 +295,10 @@ follow_run(struct cli *c, const char *run_id, bool is_quiet)
 	struct err e = ERR_INIT;
 	int code;
 
-	*f = (struct follow) {.cli = c, .run_id = run_id, .is_quiet = is_quiet, .attempt = 1,
+	*f = (struct follow){.cli = c,
+	    .run_id = run_id,
+	    .is_quiet = is_quiet,
+	    .attempt = 1,
 	    .seen_ms = clock_monotonic_ms()};
 	f->socket = socket_new(c->url, "/socket/websocket?vsn=2.0.0", c->token, &hooks, &e);
 	if (!f->socket) {
@@ -304,7 +309,8 @@ follow_run(struct cli *c, const char *run_id, bool is_quiet)
 		step(f);
 		fetch_outputs(f);
 		if (clock_monotonic_ms() - f->seen_ms > AWAY_MS) {
-			fprintf(stderr, "takt: %s stayed away; the run goes on without us\n", c->url);
+			fprintf(
+			    stderr, "takt: %s stayed away; the run goes on without us\n", c->url);
 			f->code = CLI_SERVER;
 		}
 	}

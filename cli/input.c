@@ -71,8 +71,9 @@ ask(const char *what)
 	char *got;
 
 	if (!tty || tcgetattr(fileno(tty), &shown) < 0) {
-		cli_refuse(what, "Give it with --password-file FILE or --key-file FILE (- reads "
-				 "standard input).",
+		cli_refuse(what,
+		    "Give it with --password-file FILE or --key-file FILE (- reads "
+		    "standard input).",
 		    "there is no terminal to ask on");
 		return NULL;
 	}

@@ -23,9 +23,9 @@ struct noun {
 	const struct column *cols;
 };
 
-static const struct column device_cols[] = {{"NAME", "name"}, {"ADDRESS", "address"}, {"PORT", "port"},
-    {"PLATFORM", "platform"}, {"CREDENTIAL", "credential"}, {"HOST KEY", "host_key"},
-    {"GROUPS", "groups", COL_LIST}, {"ID", "id"}, {0}};
+static const struct column device_cols[] = {{"NAME", "name"}, {"ADDRESS", "address"},
+    {"PORT", "port"}, {"PLATFORM", "platform"}, {"CREDENTIAL", "credential"},
+    {"HOST KEY", "host_key"}, {"GROUPS", "groups", COL_LIST}, {"ID", "id"}, {0}};
 static const struct column group_cols[] = {
     {"NAME", "name"}, {"DEVICES", "devices", COL_LIST}, {"ID", "id"}, {0}};
 static const struct column credential_cols[] = {{"NAME", "name"}, {"USERNAME", "username"},
@@ -92,7 +92,8 @@ set_secret(json_t *body, const char *member, const char *file)
 	json_object_set_new(body, member, json_string(s));
 	input_forget(s);
 	if (!json_object_get(body, member))
-		return cli_refuse(member, "Secrets are text.", "%s is not UTF-8", file ? file : "it");
+		return cli_refuse(
+		    member, "Secrets are text.", "%s is not UTF-8", file ? file : "it");
 	return CLI_OK;
 }
 
@@ -106,7 +107,8 @@ set_flags(json_t *body, const struct args *a)
 		if (!v)
 			continue;
 		if (members[i].kind == M_INT)
-			code = set_int(body, members[i].member, members[i].flag, json_string_value(v));
+			code =
+			    set_int(body, members[i].member, members[i].flag, json_string_value(v));
 		else if (members[i].kind == M_SECRET)
 			code = set_secret(body, members[i].member, json_string_value(v));
 		else
@@ -167,7 +169,8 @@ cmd_inventory_list(struct cli *c, const struct args *a)
 	int code;
 
 	if (limit && max < 1)
-		return cli_refuse("--limit", "Give a number from 1.", "'%.40s' is not a limit", limit);
+		return cli_refuse(
+		    "--limit", "Give a number from 1.", "'%.40s' is not a limit", limit);
 	code = api_list(c, n->path, (size_t)max, &items);
 	if (!code)
 		print_table(c, items, n->cols);

@@ -43,8 +43,8 @@ cli_refuse(const char *field, const char *hint, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "takt: %s%s%s%s%s%s\n", field ? field : "", field && *field ? ": " : "", text,
-	    hint ? " (" : "", hint ? hint : "", hint ? ")" : "");
+	fprintf(stderr, "takt: %s%s%s%s%s%s\n", field ? field : "", field && *field ? ": " : "",
+	    text, hint ? " (" : "", hint ? hint : "", hint ? ")" : "");
 	return CLI_REFUSED;
 }
 
@@ -55,8 +55,8 @@ set_output(struct cli *c, const json_t *global)
 	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
 
 	if (strcmp(format, "json") != 0 && strcmp(format, "table") != 0)
-		return cli_refuse("--output", "Give table or json.", "'%.40s' is no output format",
-		    format);
+		return cli_refuse(
+		    "--output", "Give table or json.", "'%.40s' is no output format", format);
 	c->is_json = strcmp(format, "json") == 0;
 	c->is_tty = isatty(STDOUT_FILENO);
 	c->has_color = c->is_tty && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
@@ -73,8 +73,8 @@ run(const struct args *a, const json_t *global)
 
 	c.state = state ? xstrdup(state) : conf_default_state();
 	if (!code && !a->cmd->is_local &&
-	    conf_load(&c, json_get_str(global, "url", NULL), json_get_str(global, "token-file", NULL),
-		&e) < 0)
+	    conf_load(&c, json_get_str(global, "url", NULL),
+		json_get_str(global, "token-file", NULL), &e) < 0)
 		code = cli_fail(&e) == CLI_MISSING ? CLI_SERVER : CLI_REFUSED;
 	if (!code)
 		code = a->cmd->run(&c, a);

@@ -40,7 +40,8 @@ list(struct cli *c, const char *path, const struct column *cols)
 	int code = api_get(c, path, &r);
 
 	if (!code)
-		print_table(c, json_is_array(r.json) ? r.json : json_object_get(r.json, "items"), cols);
+		print_table(
+		    c, json_is_array(r.json) ? r.json : json_object_get(r.json, "items"), cols);
 	return code;
 }
 
@@ -86,16 +87,16 @@ cmd_api(struct cli *c, const struct args *a)
 	_cleanup_reply_ struct reply r = {0};
 	_cleanup_buf_ struct buf b = {0};
 	const char *data = arg_str(a, "data");
-	struct call call = {.if_match = arg_str(a, "if-match"),
-	    .idempotency_key = arg_str(a, "idempotency-key")};
+	struct call call = {
+	    .if_match = arg_str(a, "if-match"), .idempotency_key = arg_str(a, "idempotency-key")};
 	_cleanup_free_ char *method = xstrdup(a->pos[0]);
 	int code;
 
 	for (char *p = method; *p; p++)
 		*p = (char)toupper((unsigned char)*p);
 	if (a->pos[1][0] != '/')
-		return cli_refuse("PATH", "Give something like /tasks.", "'%.100s' does not begin with /",
-		    a->pos[1]);
+		return cli_refuse("PATH", "Give something like /tasks.",
+		    "'%.100s' does not begin with /", a->pos[1]);
 	if (data && (code = input_bytes(data, &b)))
 		return code;
 	code = api_send(c, method, a->pos[1], data ? b.p : NULL, b.n, &call, &r);

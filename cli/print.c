@@ -26,8 +26,11 @@ print_json(const json_t *j)
 static size_t
 plain_len(const unsigned char *p, size_t n)
 {
-	size_t len = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 :
-	    p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+	size_t len = p[0] < 0x80                   ? 1
+		     : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+		     : (p[0] & 0xf0) == 0xe0       ? 3
+		     : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+						   : 0;
 
 	if (len == 1)
 		return (p[0] >= 0x20 && p[0] != 0x7f) || p[0] == '\n' || p[0] == '\t';
@@ -88,8 +91,8 @@ format_time(int64_t at, const struct zone *z, const char *suffix, char out[64])
 	days = floor_div(local, DAY_S);
 	d = civil_from_days(days);
 	s = (int)(local - days * DAY_S);
-	snprintf(out, 64, "%04d-%02d-%02d %02d:%02d:%02d%s%s", (int)d.year, d.month, d.day, s / 3600,
-	    s / 60 % 60, s % 60, z ? " " : "", abbrev);
+	snprintf(out, 64, "%04d-%02d-%02d %02d:%02d:%02d%s%s", (int)d.year, d.month, d.day,
+	    s / 3600, s / 60 % 60, s % 60, z ? " " : "", abbrev);
 	return out;
 }
 
@@ -146,10 +149,11 @@ list_text(const json_t *v)
 	size_t i;
 
 	buf_adds(&b, "");
-	json_array_foreach(v, i, one) {
-		const char *s = json_is_object(one) ?
-		    json_get_str(one, "name", json_get_str(one, "id", "?")) :
-		    json_string_value(one);
+	json_array_foreach(v, i, one)
+	{
+		const char *s = json_is_object(one)
+				    ? json_get_str(one, "name", json_get_str(one, "id", "?"))
+				    : json_string_value(one);
 
 		buf_addf(&b, "%s%s", b.n ? ", " : "", s ? s : "?");
 	}
@@ -177,7 +181,8 @@ cell_text(const json_t *o, const struct column *col)
 	case COL_TIME:
 		return xstrdup(print_utc_time(json_string_value(v), tmp));
 	case COL_DURATION:
-		return xstrdup(json_is_number(v) ? print_duration((int64_t)json_number_value(v), tmp) : "");
+		return xstrdup(
+		    json_is_number(v) ? print_duration((int64_t)json_number_value(v), tmp) : "");
 	case COL_YES:
 		return xstrdup(json_is_boolean(v) ? (json_is_true(v) ? "yes" : "no") : "");
 	case COL_LIST:
@@ -185,8 +190,8 @@ cell_text(const json_t *o, const struct column *col)
 	case COL_COUNT:
 		return json_is_array(v) ? xasprintf("%zu", json_array_size(v)) : plain_text(v);
 	case COL_BYTES:
-		return json_is_integer(v) ? xasprintf("%lld B", (long long)json_integer_value(v)) :
-					    xstrdup("");
+		return json_is_integer(v) ? xasprintf("%lld B", (long long)json_integer_value(v))
+					  : xstrdup("");
 	default:
 		return plain_text(v);
 	}
@@ -212,9 +217,11 @@ print_table(struct cli *c, const json_t *items, const struct column *cols)
 	scols_table_enable_ascii(t, 1);
 	for (const struct column *k = cols; k->head; k++)
 		scols_table_new_column(t, k->head, 0,
-		    k->kind == COL_DURATION || k->kind == COL_COUNT || k->kind == COL_BYTES ?
-			SCOLS_FL_RIGHT : 0);
-	json_array_foreach(items, i, o) {
+		    k->kind == COL_DURATION || k->kind == COL_COUNT || k->kind == COL_BYTES
+			? SCOLS_FL_RIGHT
+			: 0);
+	json_array_foreach(items, i, o)
+	{
 		struct libscols_line *line = scols_table_new_line(t, NULL);
 		const char *state = json_get_str(o, "state", NULL), *sgr = color_of_state(c, state);
 

@@ -30,16 +30,16 @@ look_up(struct cli *c, const char *list_path, const char *name, char **id)
 	code = api_list(c, path, 0, &items);
 	if (code)
 		return code;
-	json_array_foreach(items, i, one)
-		if (strcmp(json_get_str(one, "name", ""), name) == 0)
-			*id = xstrdup(json_get_str(one, "id", ""));
+	json_array_foreach(items, i, one) if (strcmp(json_get_str(one, "name", ""), name) ==
+					      0) *id = xstrdup(json_get_str(one, "id", ""));
 	return CLI_OK;
 }
 
 static int
 missing(const char *what, const char *name)
 {
-	fprintf(stderr, "takt: there is no %s '%.100s' (`takt %s list` shows all)\n", what, name, what);
+	fprintf(
+	    stderr, "takt: there is no %s '%.100s' (`takt %s list` shows all)\n", what, name, what);
 	return CLI_MISSING;
 }
 
@@ -88,7 +88,7 @@ resolve_task(struct cli *c, const char *name, char **id)
 		_cleanup_free_ char *escaped = api_escape(name);
 
 		path = xasprintf("/runs/%s", escaped);
-		code = api_send(c, "GET", path, NULL, 0, &(struct call) {.is_quiet = true}, &r);
+		code = api_send(c, "GET", path, NULL, 0, &(struct call){.is_quiet = true}, &r);
 		task = code == CLI_OK ? json_get_str(r.json, "task_id", NULL) : NULL;
 		found = task ? xstrdup(task) : NULL;
 	}

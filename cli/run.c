@@ -43,9 +43,10 @@ add_named(struct cli *c, struct buf *path, const struct args *a, const char *fla
 int
 cmd_run_list(struct cli *c, const struct args *a)
 {
-	static const struct column cols[] = {{"CODE", "code"}, {"TASK", "task_name"}, {"STATE", "state"},
-	    {"TRIGGER", "trigger"}, {"ATT", "attempt", COL_COUNT}, {"CREATED (UTC)", "created_at", COL_TIME},
-	    {"TOOK", "duration_ms", COL_DURATION}, {"MESSAGE", "summary.message"}, {"ID", "id"}, {0}};
+	static const struct column cols[] = {{"CODE", "code"}, {"TASK", "task_name"},
+	    {"STATE", "state"}, {"TRIGGER", "trigger"}, {"ATT", "attempt", COL_COUNT},
+	    {"CREATED (UTC)", "created_at", COL_TIME}, {"TOOK", "duration_ms", COL_DURATION},
+	    {"MESSAGE", "summary.message"}, {"ID", "id"}, {0}};
 	const char *limit = arg_str(a, "limit");
 	long max = limit ? strtol(limit, NULL, 10) : 20;
 	_cleanup_buf_ struct buf path = {0}, states = {0};
@@ -55,10 +56,11 @@ cmd_run_list(struct cli *c, const struct args *a)
 	int code;
 
 	if (max < 1)
-		return cli_refuse("--limit", "Give a number from 1.", "'%.40s' is not a limit", limit);
+		return cli_refuse(
+		    "--limit", "Give a number from 1.", "'%.40s' is not a limit", limit);
 	buf_adds(&path, "/runs");
 	json_array_foreach(arg_list(a, "status"), i, one)
-		buf_addf(&states, "%s%s", i ? "," : "", json_string_value(one));
+	    buf_addf(&states, "%s%s", i ? "," : "", json_string_value(one));
 	if (states.n)
 		add_filter(&path, "status", states.p);
 	code = add_named(c, &path, a, "task", resolve_task);
@@ -85,10 +87,10 @@ call(struct cli *c, const char *run, const char *method, const char *tail, const
 static void
 print_units(struct cli *c, const json_t *items)
 {
-	static const struct column cols[] = {{"ATT", "attempt"}, {"UNIT", "no"}, {"DEVICE", "device_name"},
-	    {"STATE", "state"}, {"TOOK", "duration_ms", COL_DURATION}, {"CLASS", "error_class"},
-	    {"MESSAGE", "error.message"}, {"HINT", "error.hint"}, {"SNAPSHOT", "snapshot_id"},
-	    {"OUTPUT", "output_bytes", COL_BYTES}, {0}};
+	static const struct column cols[] = {{"ATT", "attempt"}, {"UNIT", "no"},
+	    {"DEVICE", "device_name"}, {"STATE", "state"}, {"TOOK", "duration_ms", COL_DURATION},
+	    {"CLASS", "error_class"}, {"MESSAGE", "error.message"}, {"HINT", "error.hint"},
+	    {"SNAPSHOT", "snapshot_id"}, {"OUTPUT", "output_bytes", COL_BYTES}, {0}};
 
 	if (!json_array_size(items))
 		return;
@@ -101,10 +103,10 @@ print_run(struct cli *c, const json_t *run)
 {
 	static const struct column cols[] = {{"run", "code"}, {"id", "id"}, {"task", "task_name"},
 	    {"type", "task_type"}, {"state", "state"}, {"message", "summary.message"},
-	    {"trigger", "trigger"}, {"by", "actor"}, {"attempt", "attempt"}, {"due", "due_at", COL_TIME},
-	    {"created", "created_at", COL_TIME}, {"started", "started_at", COL_TIME},
-	    {"finished", "finished_at", COL_TIME}, {"took", "duration_ms", COL_DURATION},
-	    {"next attempt", "next_at", COL_TIME}, {0}};
+	    {"trigger", "trigger"}, {"by", "actor"}, {"attempt", "attempt"},
+	    {"due", "due_at", COL_TIME}, {"created", "created_at", COL_TIME},
+	    {"started", "started_at", COL_TIME}, {"finished", "finished_at", COL_TIME},
+	    {"took", "duration_ms", COL_DURATION}, {"next attempt", "next_at", COL_TIME}, {0}};
 
 	print_object(c, run, cols);
 }
@@ -159,7 +161,8 @@ cmd_run_cancel(struct cli *c, const struct args *a)
 	if (c->is_json)
 		print_json(r.json);
 	else
-		printf("run %s %s\n", a->pos[0], json_get_str(r.json, "state", "is being cancelled"));
+		printf(
+		    "run %s %s\n", a->pos[0], json_get_str(r.json, "state", "is being cancelled"));
 	return CLI_OK;
 }
 
@@ -181,7 +184,7 @@ cmd_run_timeline(struct cli *c, const struct args *a)
 		json_array_extend(all, json_object_get(r.json, "items"));
 		if (!c->is_json)
 			json_array_foreach(json_object_get(r.json, "items"), i, one)
-				event_print(c, json_get_str(one, "type", "?"), one);
+			    event_print(c, json_get_str(one, "type", "?"), one);
 		if (json_get_int(r.json, "next_since", 0) <= since)
 			break;
 		since = json_get_int(r.json, "next_since", 0);
@@ -208,8 +211,9 @@ run_to_end(struct cli *c, const char *run_id, bool is_quiet)
 	if (c->is_json) {
 		print_json(r.json);
 	} else {
-		printf("%srun %s %s%s in %s%s", color_of_state(c, state), json_get_str(r.json, "code", run_id),
-		    state, color_off(c), print_duration(json_get_int(r.json, "duration_ms", 0), took),
+		printf("%srun %s %s%s in %s%s", color_of_state(c, state),
+		    json_get_str(r.json, "code", run_id), state, color_off(c),
+		    print_duration(json_get_int(r.json, "duration_ms", 0), took),
 		    *message ? ": " : "");
 		print_escaped(stdout, message, strlen(message));
 		putchar('\n');

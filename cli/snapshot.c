@@ -32,7 +32,8 @@ cmd_snapshot_list(struct cli *c, const struct args *a)
 	int code = CLI_OK;
 
 	if (max < 1)
-		return cli_refuse("--limit", "Give a number from 1.", "'%.40s' is not a limit", limit);
+		return cli_refuse(
+		    "--limit", "Give a number from 1.", "'%.40s' is not a limit", limit);
 	if (arg_str(a, "device"))
 		code = resolve_device(c, arg_str(a, "device"), &device);
 	if (run && !code) {
@@ -108,7 +109,8 @@ last_two(struct cli *c, const char *device_name, char *ids[2])
 static int
 run_diff(struct cli *c, const char *dir, char *ids[2])
 {
-	_cleanup_free_ char *la = xasprintf("--label=%s", ids[0]), *lb = xasprintf("--label=%s", ids[1]);
+	_cleanup_free_ char *la = xasprintf("--label=%s", ids[0]),
+			    *lb = xasprintf("--label=%s", ids[1]);
 	_cleanup_buf_ struct buf out = {0};
 	int pipefd[2], status;
 	pid_t pid;
@@ -155,7 +157,8 @@ diff_in(struct cli *c, const char *dir, char *ids[2])
 
 		if (code)
 			return code;
-		if (io_replace_file(dirfd, i ? "b" : "a", r.body.p ? r.body.p : "", r.body.n, 0600, &e) < 0)
+		if (io_replace_file(
+			dirfd, i ? "b" : "a", r.body.p ? r.body.p : "", r.body.n, 0600, &e) < 0)
 			return cli_fail(&e);
 	}
 	rc = run_diff(c, dir, ids);

@@ -82,7 +82,9 @@ add_token(struct socket *s, struct lws *wsi, unsigned char **p, size_t n)
 	if (!s->auth)
 		return 0;
 	return lws_add_http_header_by_token(wsi, WSI_TOKEN_HTTP_AUTHORIZATION,
-	    (const unsigned char *)s->auth, (int)strlen(s->auth), p, *p + n) ? -1 : 0;
+		   (const unsigned char *)s->auth, (int)strlen(s->auth), p, *p + n)
+		   ? -1
+		   : 0;
 }
 
 static int
@@ -149,7 +151,9 @@ socket_new(const char *base_url, const char *path, const char *token,
 {
 	static const struct lws_protocols protocols[] = {{"", callback, 0, 65536, 0, NULL, 0}, {0}};
 	struct lws_context_creation_info info = {.port = CONTEXT_PORT_NO_LISTEN,
-	    .protocols = protocols, .gid = (gid_t)-1, .uid = (uid_t)-1,
+	    .protocols = protocols,
+	    .gid = (gid_t)-1,
+	    .uid = (uid_t)-1,
 	    .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT};
 	struct socket *s = xcalloc(1, sizeof(*s));
 
@@ -189,9 +193,15 @@ socket_free(struct socket *s)
 bool
 socket_connect(struct socket *s)
 {
-	struct lws_client_connect_info info = {.context = s->context, .address = s->host,
-	    .port = s->port, .path = s->path, .host = s->host, .origin = s->host, .pwsi = &s->wsi,
-	    .ssl_connection = s->is_tls ? LCCSCF_USE_SSL : 0, .ietf_version_or_minus_one = -1};
+	struct lws_client_connect_info info = {.context = s->context,
+	    .address = s->host,
+	    .port = s->port,
+	    .path = s->path,
+	    .host = s->host,
+	    .origin = s->host,
+	    .pwsi = &s->wsi,
+	    .ssl_connection = s->is_tls ? LCCSCF_USE_SSL : 0,
+	    .ietf_version_or_minus_one = -1};
 
 	for (; s->queued; s->queued--)
 		free(s->queue[s->queued - 1]);

@@ -22,9 +22,10 @@ print_warnings(const json_t *o)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach(json_object_get(o, "warnings"), i, one) {
-		_cleanup_free_ char *line = xasprintf("%s: %s", json_get_str(one, "pointer", ""),
-		    json_get_str(one, "detail", ""));
+	json_array_foreach(json_object_get(o, "warnings"), i, one)
+	{
+		_cleanup_free_ char *line = xasprintf(
+		    "%s: %s", json_get_str(one, "pointer", ""), json_get_str(one, "detail", ""));
 		const char *hint = json_get_str(one, "hint", NULL);
 
 		fputs("takt: warning: ", stderr);
@@ -40,7 +41,8 @@ print_times(const json_t *times, const char *zone)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach(times, i, one) {
+	json_array_foreach(times, i, one)
+	{
 		char utc[64], local[64];
 
 		printf("%-22s %s\n", print_utc_time(json_string_value(one), utc),
@@ -131,7 +133,8 @@ cmd_task_list(struct cli *c, const struct args *a)
 	if (code)
 		return code;
 	if (!c->is_json)
-		json_array_foreach(items, i, one) {
+		json_array_foreach(items, i, one)
+		{
 			char local[64];
 
 			json_object_set_new(one, "next_local",
@@ -187,7 +190,7 @@ cmd_task_update(struct cli *c, const struct args *a)
 	code = api_get(c, path, &before);
 	if (!code)
 		code = api_send(c, "PUT", path, b.p, b.n,
-		    &(struct call) {.if_match = before.etag[0] ? before.etag : "*"}, &r);
+		    &(struct call){.if_match = before.etag[0] ? before.etag : "*"}, &r);
 	if (code)
 		return code;
 	print_warnings(r.json);
@@ -242,7 +245,8 @@ cmd_task_next(struct cli *c, const struct args *a)
 		return CLI_OK;
 	}
 	if (!json_array_size(json_object_get(r.json, "next")))
-		fputs(json_get_str(r.json, "cron_expression", NULL) ? "never\n" : "on demand only\n",
+		fputs(
+		    json_get_str(r.json, "cron_expression", NULL) ? "never\n" : "on demand only\n",
 		    stderr);
 	else if (!json_get_bool(r.json, "enabled", 1))
 		fputs("takt: the task is disabled: these times will pass unused\n", stderr);
@@ -262,7 +266,7 @@ cmd_task_run(struct cli *c, const struct args *a)
 		return code;
 	path = xasprintf("/tasks/%s/run", id);
 	code = api_send(c, "POST", path, NULL, 0,
-	    &(struct call) {.idempotency_key = arg_str(a, "idempotency-key")}, &r);
+	    &(struct call){.idempotency_key = arg_str(a, "idempotency-key")}, &r);
 	if (code)
 		return code;
 	run = json_get_str(r.json, "id", json_get_str(r.json, "run_id", NULL));

@@ -24,8 +24,9 @@ cmd_token_create(struct cli *c, const struct args *a)
 	int code;
 
 	if (!name || !arg_str(a, "role"))
-		return cli_refuse(name ? "--role" : "--name", name ?
-		    "Give viewer, operator or admin." : "Say what the token is called.", "is missing");
+		return cli_refuse(name ? "--role" : "--name",
+		    name ? "Give viewer, operator or admin." : "Say what the token is called.",
+		    "is missing");
 	json_object_set_new(body, "name", json_string(name));
 	json_object_set_new(body, "role", json_string(arg_str(a, "role")));
 	if (arg_str(a, "actor"))
@@ -70,9 +71,8 @@ find_token(struct cli *c, const char *name, char **id)
 
 	if (code)
 		return code;
-	json_array_foreach(items, i, one)
-		if (strcmp(json_get_str(one, "name", ""), name) == 0)
-			*id = xstrdup(json_get_str(one, "id", ""));
+	json_array_foreach(items, i, one) if (strcmp(json_get_str(one, "name", ""), name) ==
+					      0) *id = xstrdup(json_get_str(one, "id", ""));
 	if (*id)
 		return CLI_OK;
 	fprintf(stderr, "takt: there is no token '%.100s' (`takt token list` shows all)\n", name);
