@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Takt authors
+/*
+ * See child.h. Set up so that it dies with its keeper, can be found by its tag when the keeper was
+ * killed, leaves no core with secrets, and holds no descriptor of anybody else.
+ */
+#include "executor/child.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "executor/fds.h"
+#include "executor/host.h"
+#include "executor/keeper.h"
+#include "executor/loader.h"
+
+#include "base/banned.h"
+
+static void
+on_sigterm(int sig)
+{
+	(void)sig;
+}
+
+/*
+ * SIGTERM interrupts a blocking call instead of ending the process, so that run() can notice its
+ * cancellation and clean up; programs it executes get the default back. The keeper ends those
+ * who do not listen.
+ */
+static void
+reset_signals(void)
+{
+	const struct sigaction term = {.sa_handler = on_sigterm};
+	sigset_t none;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		if (sig != SIGKILL && sig != SIGSTOP)
+			signal(sig, SIG_DFL);
+	sigaction(SIGTERM, &term, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Standard descriptors; returns one of the host's own for log lines, whatever run() does to 1 and 2. */
+static int
+set_descriptors(const struct child_fds *fds)
+{
+	int log = fcntl(fds->output, F_DUPFD_CLOEXEC, 3);
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	const int keep[] = {fds->frames, fds->cancel, fds->input, log};
+
+	if (log < 0 || null < 0)
+		_exit(120);
+	dup2(null, STDIN_FILENO);
+	dup2(fds->output, STDOUT_FILENO);
+	dup2(fds->output, STDERR_FILENO);
+	fds_close_others(keep, ARRAY_LEN(keep));
+	return log;
+}
+
+_Noreturn void
+child_main(const struct keeper_job *job, const struct child_fds *fds, int64_t deadline_at,
+    pid_t keeper_pid)
+{
+	const struct rlimit no_core = {0, 0};
+	const takt_plugin_entry *entry = job->entry;
+	struct host_setup setup = {.frame_fd = fds->frames,
+	    .cancel_fd = fds->cancel,
+	    .input_fd = fds->input,
+	    .deadline_at = deadline_at};
+	struct err e = ERR_INIT;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != keeper_pid)
+		_exit(120);
+	prctl(PR_SET_NAME, "takt-unit");
+	setsid();
+	setrlimit(RLIMIT_CORE, &no_core);
+	reset_signals();
+	setup.log_fd = set_descriptors(fds);
+	/* In place, so that /proc/PID/environ shows it in this process and all it forks. */
+	memcpy(job->env_tag, job->meta.tag, UNIT_TAG_LEN);
+	log_init("unit", job->log_level, job->log_format);
+	if (!entry)
+		entry = loader_open(job->plugin_path, &e);
+	if (!entry)
+		log_fatal(LOG_PLUGIN, "%s: %s", job->plugin_path, e.message);
+	setup.type = loader_type(entry, job->meta.type);
+	if (!setup.type)
+		log_fatal(LOG_PLUGIN, "%s has no task type %s", job->plugin_path, job->meta.type);
+	host_run(&setup);
+	_exit(0);
+}

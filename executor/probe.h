@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Takt authors
+/* The probe: see probe.c. */
+#pragma once
+
+/* Loads the plugin, prints its descriptor or the reason of refusal, ends the process. */
+int probe_main(const char *path);
