@@ -83,8 +83,7 @@ def answers(port):
 def config_text(no, name):
     """A configuration of realistic size and secrets; `no` (from 1) makes it this router's."""
     lines = ["frr version 8.4", "frr defaults traditional", f"hostname {name}", "log syslog informational",
-             "no ipv6 forwarding", "service integrated-vtysh-config",
-             f"banner motd line {name}: authorised access only # end of banner", "!"]
+             "no ipv6 forwarding", "service integrated-vtysh-config", "!"]
     lines += [f"ip route 10.{no}.{i}.0/24 Null0 tag {1000 + i}" for i in range(40)]
     lines += ["!", "interface dummy0", f" description uplink of {name}", f" ip address 192.0.2.{no}/24",
               " ip ospf message-digest-key 1 md5 OspfSecret1", "exit", "!", f"router bgp {65000 + no}",
@@ -137,6 +136,14 @@ def end_process(pid, sig=signal.SIGTERM):
         pass
 
 
+def is_alive(pid):
+    """A zombie whose parent does not care is not."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def pids_of_user(name):
     try:
         uid = pwd.getpwnam(name).pw_uid
@@ -145,7 +152,7 @@ def pids_of_user(name):
     found = []
     for d in pathlib.Path("/proc").iterdir():
         try:
-            if d.name.isdigit() and d.stat().st_uid == uid:
+            if d.name.isdigit() and d.stat().st_uid == uid and is_alive(int(d.name)):
                 found.append(int(d.name))
         except OSError:
             continue
@@ -227,7 +234,8 @@ class FrrLab:
             shutil.chown(d, "frr", "frr")
             os.chmod(d, 0o755)
         (r.etc / "frr.conf").write_text(config_text(no, r.name))
-        (r.etc / "vtysh.conf").write_text("service integrated-vtysh-config\n")
+        (r.etc / "vtysh.conf").write_text(f"service integrated-vtysh-config\nhostname {r.name}\nbanner motd file {r.etc}/motd\n")
+        (r.etc / "motd").write_text(f"{r.name}: authorised access only\n{r.name}# this only looks like a prompt\n")
         for f in r.etc.iterdir():
             shutil.chown(f, "frr", "frrvty")
             os.chmod(f, 0o640)
@@ -246,10 +254,10 @@ class FrrLab:
         self.set_password(r, r.password)
 
     def start_daemons(self, no, r):
-        run_lines = ["set -e", "ip link set lo up", "ip link add dummy0 type dummy 2>/dev/null && ip link set dummy0 up || :"]
+        run_lines = ["set -e", f"echo {r.name} > /proc/sys/kernel/hostname", "ip link set lo up", "ip link add dummy0 type dummy 2>/dev/null && ip link set dummy0 up || :"]
         run_lines += [f"{FRR}/{d} -d -N {r.pathspace} -A 127.0.0.1 -P 0" + (" -s 1048576" if d == "zebra" else "")
                       for d in DAEMONS]
-        run("unshare", "-n", "sh", "-c", "\n".join(run_lines))
+        run("unshare", "-n", "-u", "sh", "-c", "\n".join(run_lines))
 
     def load_config(self, r):
         wait_for(f"{r.name}: FRR's sockets", lambda: all((r.run / f"{d}.vty").exists() for d in DAEMONS))
@@ -275,7 +283,7 @@ class FrrLab:
         """Down: its sshd is gone and its sessions are cut."""
         pid = pid_of(r.dir / "sshd.pid", "sshd")
         end_process(pid)
-        wait_for(f"{r.name}: sshd's end", lambda: pid is None or not os.path.exists(f"/proc/{pid}"))
+        wait_for(f"{r.name}: sshd's end", lambda: pid is None or not is_alive(pid))
         for p in pids_of_user(r.username):
             end_process(p)
 
@@ -298,12 +306,9 @@ class FrrLab:
     def remove(self, r):
         self.stop(r)
         pids = [p for p in (pid_of(r.run / f"{d}.pid", r.pathspace) for d in DAEMONS) if p]
-        for sig, limit in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
-            for p in pids:
-                end_process(p, sig)
-            end = time.monotonic() + limit
-            while time.monotonic() < end and any(os.path.exists(f"/proc/{p}") for p in pids):
-                time.sleep(0.05)
+        for p in pids:
+            end_process(p, signal.SIGKILL)  # nothing of theirs is kept, and an orderly end takes seconds
+        wait_for(f"{r.name}: end of its daemons", lambda: not any(is_alive(p) for p in pids))
         for p in pids_of_user(r.username):
             end_process(p, signal.SIGKILL)
         wait_for(f"{r.username}: last process", lambda: not pids_of_user(r.username))
