@@ -6,10 +6,11 @@
 #include "base/banned.h"
 
 enum task_state
-retry_verdict(const struct retry_tally *t, const struct retry_policy *p, unsigned attempt,
-    bool is_cancelling)
+retry_verdict(
+    const struct retry_tally *t, const struct retry_policy *p, unsigned attempt, bool is_cancelling)
 {
-	bool all_passed = t->failed == 0 && t->failed_before == 0 && t->passed + t->passed_before > 0;
+	bool all_passed =
+	    t->failed == 0 && t->failed_before == 0 && t->passed + t->passed_before > 0;
 
 	if (all_passed)
 		return TASK_completed;

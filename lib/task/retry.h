@@ -12,9 +12,9 @@
 
 /* Outcomes of one attempt's units, and of the run's units that this attempt did not repeat. */
 struct retry_tally {
-	unsigned passed, failed;               /* units of this attempt; cancelled ones count as failed */
-	unsigned retryable;                    /* among failed: another attempt may pass */
-	unsigned timed_out;                    /* among failed: class timeout */
+	unsigned passed, failed; /* units of this attempt; cancelled ones count as failed */
+	unsigned retryable;      /* among failed: another attempt may pass */
+	unsigned timed_out;      /* among failed: class timeout */
 	unsigned passed_before, failed_before; /* settled in earlier attempts */
 };
 

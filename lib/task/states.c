@@ -13,14 +13,14 @@ static const struct {
 	const char *name;
 	bool terminal;
 } states[] = {
-#define STATE(name, terminal) [TASK_##name] = { #name, terminal },
+#define STATE(name, terminal) [TASK_##name] = {#name, terminal},
 #include "task/states.def"
 };
 
 static const struct {
 	enum task_state from, to;
 } moves[] = {
-#define MOVE(from, to) { TASK_##from, TASK_##to },
+#define MOVE(from, to) {TASK_##from, TASK_##to},
 #include "task/states.def"
 };
 

@@ -64,7 +64,7 @@ names_go_both_ways(void **state)
 static void
 the_database_has_the_same_table(void **state)
 {
-	_cleanup_buf_ struct buf sql = { 0 };
+	_cleanup_buf_ struct buf sql = {0};
 	unsigned moves = 0, lines = 0;
 
 	(void)state;
@@ -73,7 +73,8 @@ the_database_has_the_same_table(void **state)
 	for (int from = 0; from < TASK_STATE_COUNT; from++) {
 		for (int to = 0; to < TASK_STATE_COUNT; to++) {
 			char line[160];
-			snprintf(line, sizeof(line), "insert into takt.run_move values ('%s', '%s');\n",
+			snprintf(line, sizeof(line),
+			    "insert into takt.run_move values ('%s', '%s');\n",
 			    task_state_name(from), task_state_name(to));
 			bool found = strstr(sql.p, line) != NULL;
 			assert_int_equal(found, task_move_is_legal(from, to));
@@ -95,27 +96,27 @@ struct verdict_case {
 };
 
 static const struct verdict_case verdicts[] = {
-	{ "all passed", { .passed = 4 }, { 3, 60 }, 1, false, TASK_completed },
-	{ "the rest passed in the second attempt", { .passed = 1, .passed_before = 3 }, { 3, 60 }, 2,
-	    false, TASK_completed },
-	{ "one failed, may pass", { .passed = 3, .failed = 1, .retryable = 1 }, { 3, 60 }, 1, false,
-	    TASK_retry_wait },
-	{ "three retries are four attempts", { .failed = 1, .retryable = 1 }, { 3, 60 }, 3, false,
-	    TASK_retry_wait },
-	{ "the fourth is the last", { .failed = 1, .retryable = 1 }, { 3, 60 }, 4, false, TASK_failed },
-	{ "no retries", { .failed = 1, .retryable = 1 }, { 0, 60 }, 1, false, TASK_failed },
-	{ "permanent", { .passed = 3, .failed = 1 }, { 3, 60 }, 1, false, TASK_failed },
-	{ "one permanent before, the rest passed", { .passed = 1, .passed_before = 2, .failed_before = 1 },
-	    { 3, 60 }, 2, false, TASK_failed },
-	{ "permanent and transient: the transient one is repeated", { .failed = 2, .retryable = 1 },
-	    { 3, 60 }, 1, false, TASK_retry_wait },
-	{ "only timeouts at the end", { .failed = 2, .retryable = 2, .timed_out = 2 }, { 0, 60 }, 1, false,
-	    TASK_timed_out },
-	{ "a timeout and another failure", { .failed = 2, .retryable = 2, .timed_out = 1 }, { 0, 60 }, 1,
-	    false, TASK_failed },
-	{ "cancelled", { .passed = 1, .failed = 1, .retryable = 1 }, { 3, 60 }, 1, true, TASK_cancelled },
-	{ "it finished first", { .passed = 2 }, { 3, 60 }, 1, true, TASK_completed },
-	{ "nothing to do at all is a failure", { 0 }, { 3, 60 }, 1, false, TASK_failed },
+    {"all passed", {.passed = 4}, {3, 60}, 1, false, TASK_completed},
+    {"the rest passed in the second attempt", {.passed = 1, .passed_before = 3}, {3, 60}, 2, false,
+	TASK_completed},
+    {"one failed, may pass", {.passed = 3, .failed = 1, .retryable = 1}, {3, 60}, 1, false,
+	TASK_retry_wait},
+    {"three retries are four attempts", {.failed = 1, .retryable = 1}, {3, 60}, 3, false,
+	TASK_retry_wait},
+    {"the fourth is the last", {.failed = 1, .retryable = 1}, {3, 60}, 4, false, TASK_failed},
+    {"no retries", {.failed = 1, .retryable = 1}, {0, 60}, 1, false, TASK_failed},
+    {"permanent", {.passed = 3, .failed = 1}, {3, 60}, 1, false, TASK_failed},
+    {"one permanent before, the rest passed", {.passed = 1, .passed_before = 2, .failed_before = 1},
+	{3, 60}, 2, false, TASK_failed},
+    {"permanent and transient: the transient one is repeated", {.failed = 2, .retryable = 1},
+	{3, 60}, 1, false, TASK_retry_wait},
+    {"only timeouts at the end", {.failed = 2, .retryable = 2, .timed_out = 2}, {0, 60}, 1, false,
+	TASK_timed_out},
+    {"a timeout and another failure", {.failed = 2, .retryable = 2, .timed_out = 1}, {0, 60}, 1,
+	false, TASK_failed},
+    {"cancelled", {.passed = 1, .failed = 1, .retryable = 1}, {3, 60}, 1, true, TASK_cancelled},
+    {"it finished first", {.passed = 2}, {3, 60}, 1, true, TASK_completed},
+    {"nothing to do at all is a failure", {0}, {3, 60}, 1, false, TASK_failed},
 };
 
 static void
@@ -124,7 +125,8 @@ verdict_table(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(verdicts); i++) {
 		const struct verdict_case *c = &verdicts[i];
-		enum task_state got = retry_verdict(&c->tally, &c->policy, c->attempt, c->is_cancelling);
+		enum task_state got =
+		    retry_verdict(&c->tally, &c->policy, c->attempt, c->is_cancelling);
 		if (got != c->want)
 			fail_msg("%s: got %s, want %s", c->name, task_state_name(got),
 			    task_state_name(c->want));
@@ -135,11 +137,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_state_has_a_way_out_or_none),
-		cmocka_unit_test(every_state_can_end),
-		cmocka_unit_test(names_go_both_ways),
-		cmocka_unit_test(the_database_has_the_same_table),
-		cmocka_unit_test(verdict_table),
+	    cmocka_unit_test(every_state_has_a_way_out_or_none),
+	    cmocka_unit_test(every_state_can_end),
+	    cmocka_unit_test(names_go_both_ways),
+	    cmocka_unit_test(the_database_has_the_same_table),
+	    cmocka_unit_test(verdict_table),
 	};
 	return cmocka_run_group_tests_name("task", tests, NULL, NULL);
 }

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Takt authors
+/*
+ * What the engine's modules share: one loop, one database connection, and the gate.
+ *
+ * The gate: what writes events is a job, and one job's transaction is in flight at a time. So a
+ * job may take the engine's memory for what the database holds, and feed numbers are in commit
+ * order. A job that fails has changed nothing; the engine's memory of runs is never repaired, it
+ * is dropped and read again (recovery).
+ */
+#pragma once
+
+#include <ev.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/id.h"
+
+#include "daemon/store/store.h"
+
+struct conf;
+struct link;
+struct record;
+struct runs;
+struct seal_key;
+
+/* In order of precedence when several want to run. */
+enum engine_job {
+	JOB_RECOVER,  /* read own runs, compare with the executor's units */
+	JOB_RECORD,   /* commit what units reported */
+	JOB_FENCED,   /* tell timelines of stale reports */
+	JOB_COMMAND,  /* decide commands */
+	JOB_RETRY,    /* queue retries whose time has come */
+	JOB_SCHEDULE, /* decide about due times */
+	JOB_CLAIM,    /* take queued runs */
+	JOB_COUNT
+};
+
+struct engine {
+	struct ev_loop *loop;
+	const struct conf *conf;
+	struct store *store;
+	struct link *link;     /* to the executor */
+	struct runs *runs;     /* runs with an open attempt on this node */
+	struct record *record; /* what units reported and is not committed */
+	struct seal_key *seal;
+	json_t *fenced;  /* record's: stale reports to tell of, or NULL */
+	json_t *plugins; /* dispatch's: the executor's PLUGIN frames by file */
+	json_t *types;   /* task type id -> its descriptor, of loaded plugins only */
+	json_t *listed;  /* the executor's UNIT frames since its HELLO */
+	/* Upward calls, set by engine_main.c: slots may be free; a run of ours went to cancelling. */
+	void (*on_units_done)(struct engine *);
+	void (*on_run_cancelling)(struct engine *, const char *run_id, const char *reason);
+
+	struct uuid node_id;
+	int64_t node_epoch; /* 0 until the node row is ours */
+	unsigned max_units;
+
+	bool is_node_up;   /* this connection holds the node's lock and incarnation */
+	bool is_listed;    /* the executor has said all it holds */
+	bool is_recovered; /* runs holds every own run with an open attempt */
+	bool is_stopping;
+	unsigned generation; /* +1 whenever the memory of runs is dropped */
+
+	enum engine_job gate;                       /* the job in flight; JOB_COUNT: none */
+	unsigned wanted;                            /* bit set of jobs */
+	int64_t lease_sent_ms, lease_acked_sent_ms; /* BOOTTIME */
+
+	struct conf *own_conf; /* from a reload; NULL before the first */
+	struct ev_signal term, intr, hup;
+	struct ev_timer stop_check;
+	int64_t stop_at_ms; /* MONOTONIC */
+};
+
+/* Ask for a job; it starts as soon as the gate is free. Safe to call from anywhere. */
+void engine_want(struct engine *, enum engine_job);
+/* The job in flight is over (also when it failed: then it is asked for again after a pause if retry). */
+void engine_done(struct engine *, const struct err *e);
+/* What the database holds of our runs is unknown: drop the memory, connect to the executor anew. */
+void engine_resync(struct engine *, const char *why);
+/* True while the lease is held for certain: 20 s since the sending of the last renewal that was acked. */
+bool engine_may_claim(const struct engine *);

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Takt authors
+/*
+ * Notifications are hints and can be lost; the poll is the net under them, and the only timer of
+ * schedules and retries. By the database's clock: nothing fires early.
+ */
+#include "daemon/engine/poll.h"
+
+#include "daemon/dispatch/dispatch.h"
+#include "daemon/engine/engine.h"
+#include "daemon/store/store.h"
+
+#include "base/banned.h"
+
+#define POLL_S 1.0
+
+static struct ev_timer timer;
+static bool is_asked, is_again;
+
+static const struct {
+	const char *column;
+	enum engine_job job;
+} questions[] = {
+    {"schedule_ms", JOB_SCHEDULE},
+    {"retry_ms", JOB_RETRY},
+    {"queued_ms", JOB_CLAIM},
+};
+
+static double sleep_s;
+
+static void
+on_answer(void *arg, const PGresult *res, const struct err *err)
+{
+	struct engine *e = arg;
+
+	sleep_s = POLL_S;
+	if (err)
+		return;
+	for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
+		int64_t ms = store_int(res, 0, questions[i].column, INT64_MAX);
+		if (ms <= 0)
+			engine_want(e, questions[i].job);
+		else if (ms != INT64_MAX && (double)ms / 1000 < sleep_s)
+			sleep_s = (double)ms / 1000;
+	}
+	if (store_bool(res, 0, "has_commands"))
+		engine_want(e, JOB_COMMAND);
+}
+
+static void
+on_polled(void *arg, const PGresult *res, const struct err *err)
+{
+	struct engine *e = arg;
+
+	(void)res;
+	(void)err;
+	is_asked = false;
+	if (is_again) {
+		is_again = false;
+		poll_now(e);
+		return;
+	}
+	ev_timer_set(&timer, sleep_s, 0);
+	ev_timer_start(e->loop, &timer);
+}
+
+void
+poll_now(struct engine *e)
+{
+	if (is_asked) {
+		is_again = true;
+		return;
+	}
+	ev_timer_stop(e->loop, &timer);
+	if (!e->is_node_up || e->is_stopping) {
+		ev_timer_set(&timer, POLL_S, 0);
+		ev_timer_start(e->loop, &timer);
+		return;
+	}
+	is_asked = true;
+	store_send(e->store, SQL_ENGINE_POLL, (struct store_param[]){STORE_TEXT(e->node_id.s)}, 1,
+	    on_answer, e);
+	store_sync(e->store, on_polled, e);
+}
+
+static void
+on_timer(struct ev_loop *loop, struct ev_timer *w, int revents)
+{
+	struct engine *e = w->data;
+
+	(void)loop;
+	(void)revents;
+	/* Units that wait for a slot may have run out of time. */
+	dispatch_pump(e);
+	poll_now(e);
+}
+
+void
+poll_init(struct engine *e)
+{
+	ev_timer_init(&timer, on_timer, POLL_S, 0);
+	timer.data = e;
+	ev_timer_start(e->loop, &timer);
+}
+
+void
+poll_fini(struct engine *e)
+{
+	ev_timer_stop(e->loop, &timer);
+}

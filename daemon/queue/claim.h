@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Takt authors
+/* Takes queued runs for this node, as many as it has room for, and has their units started. */
+#pragma once
+
+#include <stdbool.h>
+
+struct engine;
+
+/* JOB_CLAIM */
+bool claim_start(struct engine *);

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Takt authors
+/* Events of a run, and the end of a unit. Everything here only changes memory; record.c commits it. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/jsonx.h"
+#include "base/log.h"
+
+#include "daemon/engine/engine.h"
+#include "daemon/engine/runs.h"
+#include "daemon/record/artifact.h"
+#include "daemon/record/record.h"
+#include "daemon/record/record_priv.h"
+
+#include "base/banned.h"
+
+void
+set_str(json_t *obj, const char *key, const char *value)
+{
+	if (value && *value)
+		json_object_set_new(obj, key, json_string(value));
+}
+
+void
+set_int(json_t *obj, const char *key, int64_t value)
+{
+	json_object_set_new(obj, key, json_integer(value));
+}
+
+json_t *
+event_add(struct run *r, const char *type, const char *severity)
+{
+	char at[32];
+	json_t *item = json_object();
+
+	set_str(item, "type", type);
+	set_str(item, "severity", severity);
+	set_str(item, "at", clock_rfc3339_us(clock_realtime_us(), at));
+	if (!r->items)
+		r->items = json_array();
+	json_array_append_new(r->items, item);
+	return item;
+}
+
+json_t *
+event_add_unit(struct unit *u, const char *type, const char *severity)
+{
+	json_t *item = event_add(u->run, type, severity);
+
+	set_int(item, "unit", u->no);
+	set_str(item, "device", u->device_name);
+	return item;
+}
+
+const char *
+unit_state_name(const struct unit *u)
+{
+	if (u->step != UNIT_DONE)
+		return u->was_started ? "running" : "pending";
+	switch (u->outcome.class) {
+	case RC_passed:
+	case RC_skipped:
+	case RC_cancelled:
+		return rc_class_name(u->outcome.class);
+	default:
+		return "failed";
+	}
+}
+
+void
+unit_finish(struct engine *e, struct unit *u)
+{
+	const struct outcome *o = &u->outcome;
+
+	if (u->output_b > u->output_told) {
+		set_int(event_add_unit(u, "output", "info"), "to", u->output_b);
+		u->output_told = u->output_b;
+	}
+	u->step = UNIT_DONE;
+	u->is_held = false;
+	unit_forget_secret(u);
+	json_t *item = event_add_unit(u, "unit_finished",
+	    rc_is_success(o->class)    ? "info"
+	    : o->class == RC_cancelled ? "warning"
+				       : "error");
+	set_str(item, "state",
+	    unit_state_name(u)); /* the unit's; only task_* and attempt_started move the run */
+	set_str(item, "class", rc_class_name(o->class));
+	set_str(item, "code", o->code);
+	set_str(item, "message", o->message);
+	set_str(item, "hint", o->hint);
+	set_str(item, "snapshot_id", o->snapshot_id);
+	set_int(item, "duration_ms", o->duration_ms);
+	if (o->result)
+		json_object_set(item, "result", o->result);
+	artifacts_free(u->artifacts);
+	u->artifacts = NULL;
+	record_touch_unit(e, u);
+}
+
+static void
+outcome_set(
+    struct unit *u, enum rc_class class, const char *code, const char *message, const char *hint)
+{
+	struct outcome *o = &u->outcome;
+
+	o->class = class;
+	o->is_retryable = rc_is_retryable(class);
+	o->code = xstrdup(code);
+	o->message = xstrdup(message);
+	o->hint = xstrdup(hint);
+}
+
+void
+record_unit_ended(struct engine *e, struct unit *u, enum rc_class class, const char *code,
+    const char *message, const char *hint)
+{
+	if (u->step == UNIT_DONE || u->is_held)
+		return;
+	outcome_set(u, class, code, message, hint);
+	unit_finish(e, u);
+}
+
+void
+record_unit_lost(struct engine *e, struct unit *u, bool is_rerun, const char *message)
+{
+	if (u->step == UNIT_DONE || u->is_held)
+		return;
+	outcome_set(u, is_rerun ? RC_transient : RC_permanent, "takt.lost", message,
+	    is_rerun ? ""
+		     : "the task type does not allow a second start; look at the device, then run "
+		       "it again");
+	u->outcome.is_lost = true;
+	unit_finish(e, u);
+}
+
+void
+record_run_empty(struct engine *e, struct run *r, const char *message)
+{
+	free(r->empty_message);
+	r->empty_message = xstrdup(message);
+	record_touch(e, r);
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Takt authors
+/*
+ * Arrays in PostgreSQL's binary format, so that output chunks travel without being written out as
+ * text. Several arrays of one length are built side by side, a row at a time.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+struct pgarray {
+	struct buf bytes;
+	size_t length; /* elements, the same for all */
+};
+
+/* n arrays of `length` elements each (at least one); every element must then be added. */
+void pgarray_begin(struct pgarray *arrays, size_t n, size_t length);
+void pgarray_uuid(struct pgarray *, const char *uuid);
+void pgarray_int4(struct pgarray *, int32_t value);
+void pgarray_int8(struct pgarray *, int64_t value);
+void pgarray_bytea(struct pgarray *, const void *p, size_t n);
+void pgarray_end(struct pgarray *arrays, size_t n);

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Takt authors
+/*
+ * The batch. Built from the dirty runs when the gate is ours, so that memory is what the database
+ * holds; sent as one transaction: hold the runs, output, host keys, units, runs and events, end
+ * what has ended. The executor hears an ACK only in the commit's callback. Whatever goes wrong,
+ * the memory is dropped and read again; the journals still have everything not acknowledged.
+ */
+#include "daemon/record/record.h"
+
+#include <string.h>
+
+#include "base/jsonx.h"
+#include "base/log.h"
+
+#include "daemon/engine/engine.h"
+#include "daemon/engine/link.h"
+#include "daemon/engine/runs.h"
+#include "daemon/record/fence.h"
+#include "daemon/record/pgarray.h"
+#include "daemon/record/record_priv.h"
+#include "daemon/store/store.h"
+#include "frame/frame.h"
+
+#include "base/banned.h"
+
+#define FLUSH_S 0.010
+#define FLUSH_FRAMES 200
+
+struct ack {
+	char unit[UNIT_ID_MAX];
+	char run_id[UUID_LEN + 1];
+	int64_t epoch, off;
+	bool is_final;
+};
+
+struct batch {
+	struct engine *engine;
+	unsigned generation;
+	json_t *runs, *units, *ids, *ended;
+	struct ack *acks;
+	size_t acks_n;
+	size_t units_written;
+	json_t *moved; /* object: the run ids that passed the compare-and-set */
+};
+
+static void
+batch_free(struct batch *b)
+{
+	json_decref(b->runs);
+	json_decref(b->units);
+	json_decref(b->ids);
+	json_decref(b->ended);
+	json_decref(b->moved);
+	free(b->acks);
+	free(b);
+}
+
+static void
+on_flush(struct ev_loop *loop, struct ev_timer *w, int revents)
+{
+	struct record *r = w->data;
+
+	(void)loop;
+	(void)revents;
+	engine_want(r->engine, JOB_RECORD);
+}
+
+void
+record_touch(struct engine *e, struct run *run)
+{
+	struct record *r = e->record;
+
+	if (!run->is_dirty) {
+		run->is_dirty = true;
+		run->dirty_next = r->dirty;
+		r->dirty = run;
+	}
+	if (++r->frames >= FLUSH_FRAMES) {
+		engine_want(e, JOB_RECORD);
+	} else if (!ev_is_active(&r->flush)) {
+		ev_timer_set(&r->flush, FLUSH_S, 0);
+		ev_timer_start(e->loop, &r->flush);
+	}
+}
+
+void
+record_touch_unit(struct engine *e, struct unit *u)
+{
+	u->is_dirty = true;
+	record_touch(e, u->run);
+}
+
+static json_t *
+unit_row(const struct unit *u)
+{
+	const struct outcome *o = &u->outcome;
+	json_t *row = json_object();
+
+	set_str(row, "run_id", u->run->id);
+	set_int(row, "attempt", u->run->attempt);
+	set_int(row, "no", u->no);
+	set_int(row, "epoch", u->run->epoch);
+	set_int(row, "journal_off", u->journal_off);
+	set_int(row, "output_b", u->output_b);
+	set_int(row, "output_cut_b", u->output_cut_b);
+	set_str(row, "state", unit_state_name(u));
+	json_object_set_new(row, "is_started", json_boolean(u->was_started));
+	if (u->step != UNIT_DONE)
+		return row;
+	set_str(row, "error_class", rc_is_success(o->class) ? "" : rc_class_name(o->class));
+	set_str(row, "snapshot_id", o->snapshot_id);
+	if (o->result)
+		json_object_set(row, "result", o->result);
+	if (!rc_is_success(o->class)) {
+		json_t *error = json_object();
+		set_str(error, "code", o->code);
+		set_str(error, "message", o->message);
+		set_str(error, "hint", o->hint);
+		json_object_set_new(row, "error", error);
+	}
+	return row;
+}
+
+static void
+batch_add_unit(struct batch *b, struct unit *u)
+{
+	struct ack *a = &b->acks[b->acks_n++];
+
+	unit_id(u, a->unit);
+	memcpy(a->run_id, u->run->id, sizeof(a->run_id));
+	a->epoch = u->run->epoch;
+	a->off = u->journal_off;
+	a->is_final = u->step == UNIT_DONE;
+	if (u->step != UNIT_DONE && u->output_b > u->output_told) {
+		set_int(event_add_unit(u, "output", "info"), "to", u->output_b);
+		u->output_told = u->output_b;
+	}
+	json_array_append_new(b->units, unit_row(u));
+	u->is_dirty = false;
+}
+
+static void
+batch_add_run(struct batch *b, struct run *r)
+{
+	for (unsigned i = 0; i < r->units_n; i++)
+		if (r->units[i].is_dirty)
+			batch_add_unit(b, &r->units[i]);
+	json_t *row = verdict_row(r);
+	json_array_append_new(b->runs, row);
+	json_array_append_new(b->ids, json_string(r->id));
+	if (json_object_get(row, "end"))
+		json_array_append_new(b->ended, json_string(r->id));
+}
+
+static struct batch *
+batch_build(struct engine *e)
+{
+	struct batch *b = xcalloc(1, sizeof(*b));
+	size_t units = 0;
+
+	b->engine = e;
+	b->generation = e->generation;
+	b->runs = json_array();
+	b->units = json_array();
+	b->ids = json_array();
+	b->ended = json_array();
+	b->moved = json_object();
+	for (const struct run *r = e->record->dirty; r; r = r->dirty_next)
+		units += r->units_n;
+	b->acks = xcalloc(units + 1, sizeof(*b->acks));
+	while (e->record->dirty) {
+		struct run *r = e->record->dirty;
+		e->record->dirty = r->dirty_next;
+		r->is_dirty = false;
+		batch_add_run(b, r);
+	}
+	e->record->frames = 0;
+	ev_timer_stop(e->loop, &e->record->flush);
+	return b;
+}
+
+static void
+send_json(struct engine *e, enum sql_id sql, json_t *j, store_cb *cb, void *arg)
+{
+	_cleanup_free_ char *text = json_text(j);
+
+	store_send(e->store, sql, (struct store_param[]){STORE_TEXT(text)}, 1, cb, arg);
+}
+
+static void
+send_output(struct engine *e)
+{
+	struct record *r = e->record;
+	struct pgarray a[7];
+
+	if (r->chunks_n == 0)
+		return;
+	pgarray_begin(a, ARRAY_LEN(a), r->chunks_n);
+	for (size_t i = 0; i < r->chunks_n; i++) {
+		struct chunk *c = &r->chunks[i];
+		pgarray_uuid(&a[0], c->run_id);
+		pgarray_int4(&a[1], c->attempt);
+		pgarray_int4(&a[2], c->no);
+		pgarray_int8(&a[3], c->epoch);
+		pgarray_int8(&a[4], c->off);
+		pgarray_int4(&a[5], c->raw_b);
+		pgarray_bytea(&a[6], c->data.p, c->data.n);
+		buf_fini(&c->data);
+	}
+	struct store_param p[ARRAY_LEN(a)];
+	for (size_t i = 0; i < ARRAY_LEN(a); i++)
+		p[i] = STORE_BYTES(a[i].bytes.p, a[i].bytes.n);
+	store_send(e->store, SQL_ENGINE_RECORD_OUTPUT, p, ARRAY_LEN(a), NULL, NULL);
+	pgarray_end(a, ARRAY_LEN(a));
+	r->chunks_n = 0;
+	r->bytes = 0;
+	link_pause(e->link, false);
+}
+
+static void
+send_host_keys(struct engine *e)
+{
+	struct record *r = e->record;
+
+	if (!r->host_keys)
+		return;
+	send_json(e, SQL_ENGINE_RECORD_HOST_KEYS, r->host_keys, NULL, NULL);
+	json_decref(r->host_keys);
+	r->host_keys = NULL;
+}
+
+static void
+on_units(void *arg, const PGresult *res, const struct err *err)
+{
+	struct batch *b = arg;
+
+	if (!err)
+		b->units_written = (size_t)PQntuples(res);
+}
+
+static void
+on_runs(void *arg, const PGresult *res, const struct err *err)
+{
+	struct batch *b = arg;
+
+	for (int i = 0; !err && i < PQntuples(res); i++)
+		json_object_set_new(b->moved, store_str(res, i, "run_id"), json_true());
+}
+
+static void
+acknowledge(struct engine *e, const struct ack *a)
+{
+	json_t *j = json_pack("{s:s,s:I}", "unit", a->unit, "epoch", (json_int_t)a->epoch);
+
+	if (a->is_final)
+		json_object_set_new(j, "final", json_true());
+	else
+		set_int(j, "off", a->off);
+	link_send(e->link, FRAME_ACK, j, -1);
+}
+
+/* A run that leaves memory must not stay on the list of dirty ones. */
+static void
+run_forget(struct engine *e, struct run *r)
+{
+	struct run **p = &e->record->dirty;
+
+	while (*p && *p != r)
+		p = &(*p)->dirty_next;
+	if (*p)
+		*p = r->dirty_next;
+	runs_remove(e->runs, r);
+}
+
+/* Zero rows: another engine has taken the run over. What its units still do here is none of ours. */
+static void
+run_fenced(struct engine *e, struct run *r)
+{
+	char id[UNIT_ID_MAX];
+
+	log_warn(LOG_RECORD, "run %s: epoch %lld is stale, its report changed nothing", r->id,
+	    (long long)r->epoch);
+	for (unsigned i = 0; i < r->units_n; i++) {
+		fence_add(e, unit_id(&r->units[i], id), r->epoch);
+		link_send(e->link, FRAME_DROP, json_pack("{s:s}", "unit", id), -1);
+	}
+	run_forget(e, r);
+}
+
+static void
+batch_committed(struct batch *b)
+{
+	struct engine *e = b->engine;
+	size_t i;
+	json_t *row;
+
+	for (i = 0; i < b->acks_n; i++)
+		if (json_object_get(b->moved, b->acks[i].run_id))
+			acknowledge(e, &b->acks[i]);
+	json_array_foreach(b->runs, i, row)
+	{
+		struct run *r = runs_find(e->runs, json_get_str(row, "run_id", ""));
+		if (!r)
+			continue;
+		if (!json_object_get(b->moved, r->id))
+			run_fenced(e, r);
+		else if (task_state_is_terminal(r->state) || r->state == TASK_retry_wait)
+			run_forget(e, r);
+	}
+	e->on_units_done(e);
+}
+
+static void
+on_committed(void *arg, const PGresult *res, const struct err *err)
+{
+	struct batch *b = arg;
+	struct engine *e = b->engine;
+	bool is_current = b->generation == e->generation;
+
+	(void)res;
+	if (!err && is_current) {
+		batch_committed(b);
+		if (json_object_size(b->moved) == json_array_size(b->runs) &&
+		    b->units_written != json_array_size(b->units))
+			engine_resync(e, "a unit's row was not as remembered");
+	}
+	engine_done(e, err);
+	if (err && is_current)
+		engine_resync(e, "a batch of reports could not be committed");
+	batch_free(b);
+}
+
+bool
+record_start(struct engine *e)
+{
+	if (!e->is_recovered || (!e->record->dirty && e->record->chunks_n == 0))
+		return false;
+	struct batch *b = batch_build(e);
+	_cleanup_free_ char *units = json_text(b->units), *runs = json_text(b->runs);
+
+	send_json(e, SQL_ENGINE_RECORD_LOCK, b->ids, NULL, NULL);
+	send_output(e);
+	send_host_keys(e);
+	if (json_array_size(b->units) > 0)
+		store_send(e->store, SQL_ENGINE_RECORD_UNITS,
+		    (struct store_param[]){STORE_TEXT(units)}, 1, on_units, b);
+	store_send(e->store, SQL_ENGINE_RECORD_RUNS,
+	    (struct store_param[]){STORE_TEXT(e->node_id.s), STORE_TEXT(runs)}, 2, on_runs, b);
+	if (json_array_size(b->ended) > 0)
+		send_json(e, SQL_ENGINE_RUN_END, b->ended, NULL, NULL);
+	store_send(e->store, SQL_ENGINE_FEED_NOTIFY, NULL, 0, NULL, NULL);
+	store_sync(e->store, on_committed, b);
+	return true;
+}
+
+struct record *
+record_new(struct engine *e)
+{
+	struct record *r = xcalloc(1, sizeof(*r));
+
+	r->engine = e;
+	ev_init(&r->flush, on_flush);
+	r->flush.data = r;
+	return r;
+}
+
+void
+record_drop(struct engine *e)
+{
+	struct record *r = e->record;
+
+	for (size_t i = 0; i < r->chunks_n; i++)
+		buf_fini(&r->chunks[i].data);
+	r->chunks_n = r->bytes = 0;
+	json_decref(r->host_keys);
+	r->host_keys = NULL;
+	r->dirty = NULL;
+	r->frames = 0;
+	ev_timer_stop(e->loop, &r->flush);
+}
+
+bool
+record_is_clean(const struct engine *e)
+{
+	return !e->record->dirty && e->record->chunks_n == 0;
+}
+
+void
+record_free(struct record *r)
+{
+	if (!r)
+		return;
+	record_drop(r->engine);
+	free(r->chunks);
+	free(r);
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Takt authors
+/* Shared by the files of this directory: what waits to be committed, and the making of events. */
+#pragma once
+
+#include <ev.h>
+#include <jansson.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/id.h"
+
+#include "daemon/engine/runs.h"
+
+struct engine;
+
+struct chunk {
+	char run_id[UUID_LEN + 1];
+	int attempt, no, raw_b;
+	int64_t epoch, off;
+	struct buf data;
+};
+
+struct record {
+	struct engine *engine;
+	struct run *dirty;
+	struct chunk *chunks;
+	size_t chunks_n, chunks_cap, bytes;
+	json_t *host_keys; /* array or NULL */
+	unsigned frames;
+	struct ev_timer flush;
+};
+
+/* Append an event to the run; what is returned is the run's, to add members to. */
+json_t *event_add(struct run *, const char *type, const char *severity);
+/* event_add with the unit's number and device. */
+json_t *event_add_unit(struct unit *, const char *type, const char *severity);
+/* set_str leaves empty values out. */
+void set_str(json_t *obj, const char *key, const char *value);
+void set_int(json_t *obj, const char *key, int64_t value);
+
+void record_touch_unit(struct engine *, struct unit *);
+/* The outcome is in u->outcome: make its event. */
+void unit_finish(struct engine *, struct unit *);
+/* True if the unit's result has to wait for its snapshot, which is on its way. */
+bool snapshot_put(struct engine *, struct unit *, int64_t at_us);
+/* The run's row of the batch: its moves, verdict and events. Changes the run's memory to what the
+ * database holds once the batch is committed. */
+json_t *verdict_row(struct run *);
+/* "passed", "failed", …: what a unit's row says. */
+const char *unit_state_name(const struct unit *);
