@@ -108,6 +108,8 @@ test_clock_changes(void **state)
 		"2026-10-03T15:30:00Z* 2026-10-04T15:15:00Z"},
 	    {"45 1 * * *", "Australia/Lord_Howe", GAP, "both", "2026-04-04T00:00:00Z",
 		"2026-04-04T14:45:00Z 2026-04-04T15:15:00Z+ 2026-04-05T15:15:00Z"},
+	    /* Never again: the second Sunday of March at two is always skipped. */
+	    {"0 2 8-14 3 */7", NY, "skip", "first", "2026-01-01T00:00:00Z", ""},
 	    /* A gap over midnight: the day begins at 01:00. */
 	    {"30 0 * * *", "America/Havana", GAP, "first", "2026-03-07T12:00:00Z",
 		"2026-03-08T05:00:00Z* 2026-03-09T04:30:00Z"},
