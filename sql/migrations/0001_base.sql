@@ -76,6 +76,11 @@ declare
 	v_at timestamptz := clock_timestamp();
 	v_seq bigint;
 begin
+	-- A gateway that was taken over can write lies only in the name of whoever's token it holds.
+	if session_user = 'takt_gateway' and (p_org is distinct from takt.current_org()
+			or p_actor is distinct from takt.current_actor()) then
+		raise exception 'audit row of another organisation or actor' using errcode = '42501';
+	end if;
 	-- Audit rows are rare: one lock per organisation makes the chain.
 	perform pg_advisory_xact_lock(hashtextextended('takt.audit:' || p_org, 0));
 	select * into v_prev from takt.audit where org_id = p_org order by seq desc limit 1;
@@ -130,6 +135,8 @@ create table takt.platform (
 );
 
 -- Inventory -------------------------------------------------------------------------------------
+-- Foreign keys carry the organisation: their checks do not see row level security, and a row must
+-- never lead to another organisation's device or credential.
 
 create table takt.credential (
 	id          uuid primary key,
@@ -142,7 +149,8 @@ create table takt.credential (
 	sealed      bytea not null,  -- seal of {"org":…,"id":…,"version":…,"secret":{…}}
 	created_at  timestamptz not null default now(),
 	updated_at  timestamptz not null default now(),
-	unique (org_id, name)
+	unique (org_id, name),
+	unique (org_id, id)
 );
 
 create table takt.device (
@@ -152,22 +160,25 @@ create table takt.device (
 	address       text not null check (length(address) between 1 and 253),
 	port          int not null default 22 check (port between 1 and 65535),
 	platform      text not null references takt.platform,
-	credential_id uuid references takt.credential,
+	credential_id uuid,
 	host_key      text not null default 'tofu' check (host_key in ('strict', 'tofu')),
 	created_at    timestamptz not null default now(),
 	updated_at    timestamptz not null default now(),
-	unique (org_id, name)
+	unique (org_id, name),
+	unique (org_id, id),
+	foreign key (org_id, credential_id) references takt.credential (org_id, id)
 );
 
 create table takt.host_key (
-	device_id   uuid not null references takt.device on delete cascade,
+	device_id   uuid not null,
 	org_id      uuid not null,
 	key_type    text not null,
 	public_key  text not null,       -- base64, as in known_hosts
 	fingerprint text not null,       -- SHA256:…
 	learned_at  timestamptz not null default now(),
 	learned_by  text not null,       -- 'tofu run <id>' or an actor
-	primary key (device_id, key_type)
+	primary key (device_id, key_type),
+	foreign key (org_id, device_id) references takt.device (org_id, id) on delete cascade
 );
 
 create table takt.device_group (
@@ -176,14 +187,17 @@ create table takt.device_group (
 	name        text not null check (length(name) between 1 and 100),
 	created_at  timestamptz not null default now(),
 	updated_at  timestamptz not null default now(),
-	unique (org_id, name)
+	unique (org_id, name),
+	unique (org_id, id)
 );
 
 create table takt.group_member (
-	group_id    uuid not null references takt.device_group on delete cascade,
-	device_id   uuid not null references takt.device on delete cascade,
+	group_id    uuid not null,
+	device_id   uuid not null,
 	org_id      uuid not null,
-	primary key (group_id, device_id)
+	primary key (group_id, device_id),
+	foreign key (org_id, group_id) references takt.device_group (org_id, id) on delete cascade,
+	foreign key (org_id, device_id) references takt.device (org_id, id) on delete cascade
 );
 create index group_member_device on takt.group_member (device_id);
 
@@ -200,33 +214,37 @@ create table takt.task (
 	last_run_at  timestamptz,
 	created_at   timestamptz not null default now(),
 	updated_at   timestamptz not null default now(),
-	unique (org_id, name)
+	unique (org_id, name),
+	unique (org_id, id)
 );
 
 create table takt.task_revision (
-	task_id      uuid not null references takt.task on delete cascade,
+	task_id      uuid not null,
 	revision     int not null,
 	org_id       uuid not null,
 	definition   jsonb not null,
 	source       bytea not null,      -- the submitted bytes, returned unchanged
 	actor        text not null,
 	created_at   timestamptz not null default now(),
-	primary key (task_id, revision)
+	primary key (task_id, revision),
+	foreign key (org_id, task_id) references takt.task (org_id, id) on delete cascade
 );
 
 -- When: one inline schedule per task (shared schedules come as more rows with ids of their own).
 create table takt.schedule (
 	id           uuid primary key,    -- an inline schedule has its task's id
 	org_id       uuid not null,
-	task_id      uuid not null references takt.task on delete cascade,
+	task_id      uuid not null,
 	kind         text not null check (kind in ('cron', 'on_demand')),
 	expr         text not null default '',
 	zone         text not null default 'UTC',
 	dst_gap      text not null default 'run_at_gap_end' check (dst_gap in ('run_at_gap_end', 'skip')),
 	dst_fold     text not null default 'first' check (dst_fold in ('first', 'second', 'both')),
 	enabled      boolean not null,
-	next_due_at  timestamptz          -- null: never
+	next_due_at  timestamptz,         -- null: never
+	foreign key (org_id, task_id) references takt.task (org_id, id) on delete cascade
 );
+create index schedule_task on takt.schedule (task_id);
 create index schedule_due on takt.schedule (next_due_at) where enabled and next_due_at is not null;
 
 -- The single decision about one due instant. A skipped range is one row (until_at, n).
@@ -450,6 +468,12 @@ create table takt.run_move (
 
 create function takt.live_check() returns trigger language plpgsql as $$
 begin
+	if tg_op = 'INSERT' then
+		if new.state <> 'queued' or new.epoch <> 0 or new.attempt <> 0 then
+			raise exception 'run %: a run begins as queued, not as %', new.run_id, new.state using errcode = 'TK001';
+		end if;
+		return new;
+	end if;
 	if tg_op = 'DELETE' then
 		-- A live row goes in the transaction that ends its run, and only then.
 		if not exists (select 1 from takt.run r where r.id = old.run_id and r.state is not null
@@ -463,7 +487,9 @@ begin
 		raise exception 'run %: epoch, attempt and event number never go back', new.run_id using errcode = 'TK002';
 	end if;
 	if new.state <> old.state then
-		if not exists (select 1 from takt.run_move where from_state = old.state and to_state = new.state) then
+		-- Terminal states are the run's, never a live row's.
+		if not exists (select 1 from takt.run_move m join takt.run_state s on s.name = m.to_state and not s.terminal
+				where m.from_state = old.state and m.to_state = new.state) then
 			raise exception 'run %: % -> % is not a legal move', new.run_id, old.state, new.state
 				using errcode = 'TK001';
 		end if;
@@ -471,7 +497,7 @@ begin
 	end if;
 	return new;
 end $$;
-create trigger live_check before update or delete on takt.live
+create trigger live_check before insert or update or delete on takt.live
 	for each row execute function takt.live_check();
 
 create function takt.run_once() returns trigger language plpgsql as $$
