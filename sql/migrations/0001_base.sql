@@ -556,6 +556,23 @@ begin
 		execute format('create policy all_orgs on takt.%I to takt_engine, takt_auditor using (true) with check (true)', v_table);
 	end loop;
 end $$;
+-- The caller's rank holds in the database too: a gateway that was taken over can do no more than the
+-- tokens it sees. Operators write tasks and commands, administrators everything else.
+do $$
+declare v_table text; v_rank int;
+begin
+	for v_table, v_rank in values ('token', 3), ('credential', 3), ('device', 3), ('host_key', 3), ('device_group', 3),
+			('group_member', 3), ('task', 2), ('task_revision', 2), ('schedule', 2), ('command', 2) loop
+		execute format('create policy rank_insert on takt.%I as restrictive for insert to takt_gateway
+			with check ((select takt.current_rank()) >= %s)', v_table, v_rank);
+		execute format('create policy rank_update on takt.%I as restrictive for update to takt_gateway
+			using ((select takt.current_rank()) >= %s)', v_table, v_rank);
+		execute format('create policy rank_delete on takt.%I as restrictive for delete to takt_gateway
+			using ((select takt.current_rank()) >= %s)', v_table, v_rank);
+	end loop;
+end $$;
+create policy rank_select on takt.audit as restrictive for select to takt_gateway
+	using ((select takt.current_rank()) >= 3);
 create policy feed on takt.event to takt_feed using (true);
 alter table takt.org enable row level security;
 create policy tenant on takt.org to takt_gateway using (id = (select takt.current_org()));
