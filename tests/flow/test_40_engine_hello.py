@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Takt authors
+"""A run by command, from its row to its last event."""
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from engine import Engine  # noqa: E402
+from pg import wait_until  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def t():
+    with Engine() as engine:
+        yield engine
+
+
+def test_hello_by_command(t):
+    task = t.task("hello", {"name": "Ada", "steps": 2})
+    run = t.run(task)
+    assert t.wait_end(run) == "completed"
+    types = t.types(run)
+    core = [x for x in types if x not in ("output", "progress")]
+    assert core == ["task_created", "task_dispatched", "task_started", "attempt_started", "unit_started",
+                    "unit_finished", "attempt_success", "task_completed"]
+    finished = next(e for e in t.events(run) if e["type"] == "unit_finished")
+    assert finished["state"] == "passed" and finished["result"] == {"greeting": "hello, Ada"}
+    assert t.output(run).count(b"hello, Ada") == 2
+    assert t.summary(run)["message"] == "passed"
+    assert t.one("select last_run_at is not null from takt.task where id = %s", task)
+
+
+def test_a_command_is_decided_once(t):
+    task = t.task("hello")
+    run = t.run(task)
+    t.wait_end(run)
+    t.sql("notify takt_command")
+    again = t.run(t.task("hello"))
+    t.wait_end(again)
+    assert t.one("select count(*) from takt.run where task_id = %s", task) == 1
+
+
+def test_unknown_task_is_answered_404(t):
+    status, answer = t.answer(t.command("run.create", {"task_id": "00000000-0000-4000-8000-000000000000"},
+                                        "01900000-0000-7000-8000-000000000001"))
+    assert status == 404 and answer["code"] == "task.not_found"
+
+
+def test_a_disabled_task_runs_by_hand(t):
+    assert t.wait_end(t.run(t.task("hello", enabled=False))) == "completed"
+
+
+def test_two_runs_of_a_task_do_not_overlap(t):
+    file = t.root / "overlap"
+    task = t.task("witness", {"file": str(file), "steps": 3, "step_ms": 100})
+    runs = [t.run(task) for _ in range(3)]
+    for run in runs:
+        assert t.wait_end(run) == "completed"
+    open_run = None
+    for line in t.witness(file):
+        if line["phase"] == "start":
+            assert open_run is None
+            open_run = line["run"]
+        if line["phase"] == "end":
+            assert open_run == line["run"]
+            open_run = None
+
+
+def test_parallel_runs_of_a_task_overlap(t):
+    file = t.root / "parallel"
+    task = t.task("witness", {"file": str(file), "steps": 1, "step_ms": 1500}, overlap="parallel")
+    runs = [t.run(task) for _ in range(3)]
+    for run in runs:
+        assert t.wait_end(run) == "completed"
+    phases = [line["phase"] for line in t.witness(file)]
+    assert phases.count("start") == 3 and phases.index("end") > 2
+
+
+def test_a_type_that_nobody_offers_stays_queued(t):
+    run = t.run(t.task("no_such_type"))
+    other = t.run(t.task("hello"))
+    t.wait_end(other)
+    assert t.state_of(run) == "queued"
+    assert t.cancel(run)[0] == 200
+    assert t.state_of(run) == "cancelled"
+
+
+def test_plugins_and_node_are_published(t):
+    types = t.one("select jsonb_agg(x ->> 'id') from takt.plugin p, jsonb_array_elements(p.types) x "
+                  "where p.status = 'loaded'")
+    assert {"hello", "witness"} <= set(types)
+    assert t.one("select count(*) from takt.seal_key") == 1
+    assert t.one("select epoch from takt.node") == 1
+
+
+def test_more_units_than_slots(t):
+    runs = [t.run(t.task("witness", {"steps": 2, "step_ms": 50}), wait=False) for _ in range(90)]
+    for run in runs:
+        wait_until(lambda r=run: t.state_of(r), 30, "the run's row")
+        assert t.wait_end(run, 120) == "completed"

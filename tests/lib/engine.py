@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Takt authors
+"""A database, an executor and an engine for the engine's flow tests; no gateway.
+
+    with Engine() as t:
+        task = t.task("hello")
+        run = t.run(task)            # by command, as the gateway would write it
+        assert t.wait_end(run) == "completed"
+    # leaving checks everything (tests/lib/checker.py)
+
+Rows are written as takt_owner; the programs are the ones in TAKT_BUILD.
+"""
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import shutil
+import time
+import uuid
+
+import checker
+from pg import BUILD, Pg, wait_until
+
+TERMINAL = ("completed", "failed", "timed_out", "cancelled", "expired")
+
+
+def uuid7():
+    ms = time.time_ns() // 1_000_000
+    raw = bytearray(ms.to_bytes(6, "big") + os.urandom(10))
+    raw[6] = 0x70 | raw[6] & 0x0F
+    raw[8] = 0x80 | raw[8] & 0x3F
+    return str(uuid.UUID(bytes=bytes(raw)))
+
+
+class Engine:
+    def __init__(self, max_units=64, plugins=("plugins/hello", "tests/plugins"), executor=True, durable=False):
+        self.max_units = max_units
+        self.plugins = plugins
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="ten-", dir="/tmp"))
+        self.state = self.root / "node"
+        self.state.mkdir(mode=0o700)
+        self.engine_process = self.executor_process = None
+        self.pg = Pg(durable=durable)
+        self.kills = 0
+        try:
+            self.pg.migrate()
+            self.owner = self.pg.connect("takt_owner")
+            self.org = self.one("insert into takt.org (name) values ('acme') returning id")
+            self.one("select takt.make_partitions((current_date - interval '1 month')::date, 6)")
+            self.write_conf()
+            if executor:
+                self.start_executor()
+            self.start_engine()
+        except BaseException:
+            self.close()
+            raise
+
+    # processes ---------------------------------------------------------------------------------
+
+    def write_conf(self, **more):
+        values = {"state_dir": str(self.state), "node_name": "test-node", "db": self.pg.conninfo,
+                  "listen": "127.0.0.1:1", "log_level": "debug", **more}
+        lines = [f'{k} = "{v}"' for k, v in values.items() if k not in ("log_level",)]
+        lines += [f"log_level = {values['log_level']}", f"max_units = {self.max_units}", "roles = {engine}",
+                  "auto_migrate = false", "platform_dirs = {}"]
+        (self.root / "taktd.conf").write_text("\n".join(lines) + "\n")
+
+    def _spawn(self, name, argv):
+        with open(self.root / f"{name}.log", "ab") as log:
+            return subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def start_executor(self):
+        argv = [str(BUILD / "takt-executor"), "--state", str(self.state), "--max-units", "64", "--log-level", "debug"]
+        for directory in self.plugins:
+            argv += ["--plugin-dir", str(BUILD / directory)]
+        self.executor_process = self._spawn("executor", argv)
+
+    def start_engine(self):
+        self.engine_process = self._spawn(
+            "engine", [str(BUILD / "taktd"), "-x", "engine", "-c", str(self.root / "taktd.conf")])
+
+    def kill_engine(self, sig=signal.SIGKILL):
+        self.engine_process.send_signal(sig)
+        code = self.engine_process.wait(60)
+        self.kills += 1
+        return code
+
+    def kill_database(self):
+        self.owner.close()
+        self.pg.kill9()
+        self.pg.start()
+        self.owner = self.pg.connect("takt_owner")
+
+    def _stop(self, process):
+        if process and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _stop_units(self):
+        """Keepers outlive the executor by design; end ours by what their directories say."""
+        for pid in [p for p in os.listdir("/proc") if p.isdigit()]:
+            try:
+                fds = os.listdir(f"/proc/{pid}/fd")
+                mine = any(os.readlink(f"/proc/{pid}/fd/{f}").startswith(str(self.state)) for f in fds)
+                if mine and int(pid) != os.getpid():
+                    os.kill(int(pid), signal.SIGKILL)
+            except OSError:
+                continue
+
+    def close(self):
+        self._stop(self.engine_process)
+        self._stop(self.executor_process)
+        self._stop_units()
+        self.pg.close()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def logs(self):
+        return "\n".join(f"--- {p.name}\n" + "\n".join(p.read_text(errors="replace").splitlines()[-60:])
+                         for p in sorted(self.root.glob("*.log")))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            if kind is None:
+                problems = checker.check(self.owner)
+                assert not problems, "\n".join(problems)
+            else:
+                print(self.logs())
+        except AssertionError:
+            print(self.logs())
+            raise
+        finally:
+            self.close()
+
+    # rows --------------------------------------------------------------------------------------
+
+    def sql(self, text, *params):
+        cursor = self.owner.execute(text, params or None)
+        return cursor.fetchall() if cursor.description else None
+
+    def one(self, text, *params):
+        rows = self.sql(text, *params)
+        return rows[0][0] if rows else None
+
+    def task(self, task_type, parameters=None, target=None, cron=None, zone="UTC", enabled=True, **limits):
+        """A definition as the gateway normalises it."""
+        task = str(uuid.uuid4())
+        definition = {"name": f"{task_type}-{task[:8]}", "description": "", "task_type": task_type,
+                      "cron_expression": cron, "timezone": zone, "enabled": enabled,
+                      "max_retries": limits.get("max_retries", 0),
+                      "retry_delay_seconds": limits.get("retry_delay_seconds", 0),
+                      "timeout_seconds": limits.get("timeout_seconds", 300),
+                      "dst_gap": "run_at_gap_end", "dst_fold": "first", "overlap": limits.get("overlap", "queue"),
+                      "parameters": {"type": task_type, **(parameters or {})}, "target": target}
+        self.sql("insert into takt.task (id, org_id, name, task_type, enabled, definition) values (%s,%s,%s,%s,%s,%s)",
+                 task, self.org, definition["name"], task_type, enabled, json.dumps(definition))
+        if cron:
+            self.sql("insert into takt.schedule (id, org_id, task_id, kind, expr, zone, enabled) "
+                     "values (%s,%s,%s,'cron',%s,%s,%s)", task, self.org, task, cron, zone, enabled)
+        return task
+
+    def due(self, task, when):
+        """Set the schedule's next time; `when` is an SQL expression."""
+        self.sql(f"update takt.schedule set next_due_at = {when} where task_id = %s", task)
+        self.sql("notify takt_schedule")
+
+    def command(self, kind, body, run):
+        command = str(uuid.uuid4())
+        self.sql("insert into takt.command (id, org_id, request_hash, kind, actor, body, run_id) "
+                 "values (%s,%s,%s,%s,'tester',%s,%s)", command, self.org, hashlib.sha256(b"x").digest(), kind,
+                 json.dumps(body), run)
+        self.sql("notify takt_command")
+        return command
+
+    def answer(self, command, limit_s=30):
+        wait_until(lambda: self.one("select decided_at from takt.command where id = %s", command), limit_s,
+                   "the command's answer")
+        return self.sql("select status, answer from takt.command where id = %s", command)[0]
+
+    def run(self, task, wait=True):
+        run = uuid7()
+        command = self.command("run.create", {"task_id": task}, run)
+        if wait:
+            status, answer = self.answer(command)
+            assert status == 201, answer
+            assert answer["id"] == run and answer["state"] == "queued"
+        return run
+
+    def cancel(self, run, reason="test"):
+        return self.answer(self.command("run.cancel", {"run_id": run, "reason": reason}, run))
+
+    def device(self, name, platform="linux"):
+        self.sql("insert into takt.platform (name, title) values (%s, %s) on conflict do nothing", platform, platform)
+        return str(self.one("insert into takt.device (id, org_id, name, address, platform) values "
+                            "(gen_random_uuid(), %s, %s, '192.0.2.1', %s) returning id", self.org, name, platform))
+
+    def group(self, name, devices):
+        group = str(self.one("insert into takt.device_group (id, org_id, name) values (gen_random_uuid(), %s, %s) "
+                             "returning id", self.org, name))
+        for device in devices:
+            self.sql("insert into takt.group_member values (%s, %s, %s)", group, device, self.org)
+        return group
+
+    def state_of(self, run):
+        return self.one("select coalesce(r.state, l.state) from takt.run r left join takt.live l on l.run_id = r.id "
+                        "where r.id = %s", run)
+
+    def wait_state(self, run, *states, limit_s=60):
+        def reached():
+            state = self.state_of(run)
+            return state if state in states else None
+        try:
+            return wait_until(reached, limit_s, f"run {run} to be {' or '.join(states)}")
+        except TimeoutError as e:
+            raise AssertionError(f"{e}; it is {self.state_of(run)}") from e
+
+    def wait_end(self, run, limit_s=60):
+        return self.wait_state(run, *TERMINAL, limit_s=limit_s)
+
+    def events(self, run):
+        return [item for (item,) in self.sql("select item from takt.event_item where run_id = %s order by seq", run)]
+
+    def types(self, run):
+        return [e["type"] for e in self.events(run)]
+
+    def summary(self, run):
+        return self.one("select summary from takt.run where id = %s", run)
+
+    def output(self, run, attempt=1, unit=0):
+        """The unit's output, decompressed; fails on a gap or an overlap."""
+        whole = b""
+        for off, raw_b, data in self.sql("select off, raw_b, data from takt.output where run_id = %s and attempt = %s "
+                                         "and unit_no = %s order by off", run, attempt, unit):
+            assert off == len(whole), f"output jumps from {len(whole)} to {off}"
+            raw = subprocess.run(["zstd", "-dcq"], input=bytes(data), capture_output=True, check=True).stdout
+            assert len(raw) == raw_b
+            whole += raw
+        return whole
+
+    def witness(self, path):
+        return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
