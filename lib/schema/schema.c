@@ -64,13 +64,13 @@ static void
 fail(struct job *j, const char *value, const char *fmt, va_list ap)
 {
 	_cleanup_buf_ struct buf b = {0};
-	char reason[220];
+	char reason[220], cut[CUT_MAX];
 
 	vsnprintf(reason, sizeof(reason), fmt, ap);
 	buf_adds(&b, j->check->at);
 	add_place(&b, j->place);
 	err_set(j->e, ERR_INVALID, "%s%s%s", value, *value ? " " : "", reason);
-	err_field(j->e, "%s", b.p);
+	err_field(j->e, "%s", schema_cut(b.n ? b.p : "", 95, cut));
 }
 
 int

@@ -35,8 +35,10 @@ static int check_schema(struct walk *w, const json_t *schema);
 static int
 bad(struct walk *w, const char *message, const char *hint)
 {
+	char cut[CUT_MAX];
+
 	err_set(w->e, ERR_INVALID, "schema: %s", message);
-	err_field(w->e, "%.95s", w->at);
+	err_field(w->e, "%s", schema_cut(w->at, 95, cut));
 	err_hint(w->e, "%s", hint);
 	return -ERR_INVALID;
 }
@@ -178,13 +180,14 @@ check_enum(struct walk *w, const json_t *arg)
 static int
 check_pattern(struct walk *w, const json_t *arg)
 {
+	char cut[CUT_MAX];
 	int r;
 
 	if (!json_is_string(arg))
 		return bad(w, "not a pattern", "Give a string.");
 	if ((r = pattern_check(json_string_value(arg), w->e)) < 0) {
 		err_push(w->e, "schema");
-		err_field(w->e, "%.95s", w->at);
+		err_field(w->e, "%s", schema_cut(w->at, 95, cut));
 	}
 	return r;
 }

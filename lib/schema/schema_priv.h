@@ -87,6 +87,9 @@ const json_t *schema_resolve(const json_t *root, const char *ref);
 #define SHOWN_MAX 100
 /* The value for people, cut to fit; containers only by their kind. */
 const char *schema_show(const json_t *v, char buf[SHOWN_MAX]);
+#define CUT_MAX 256
+/* At most max (< CUT_MAX) bytes of s, cut between characters: errors end up in JSON. */
+const char *schema_cut(const char *s, size_t max, char buf[CUT_MAX]);
 size_t schema_characters(const char *utf8);
 int pattern_check(const char *pattern, struct err *e);
 /* 1 matches, 0 not, negative: -ERR_TOO_BIG. */

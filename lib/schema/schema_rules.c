@@ -250,8 +250,10 @@ rule_max_length(struct job *j, const json_t *arg)
 static int
 rule_pattern(struct job *j, const json_t *arg)
 {
+	const char *pattern = json_string_value(arg);
+	char cut[CUT_MAX];
 	const char *s = json_string_value(j->doc);
-	int r = s ? pattern_matches(json_string_value(arg), s) : 1;
+	int r = s ? pattern_matches(pattern, s) : 1;
 
 	if (r > 0)
 		return 0;
@@ -259,8 +261,8 @@ rule_pattern(struct job *j, const json_t *arg)
 		job_fail(j, "is longer than %d bytes, too long to be matched with a pattern",
 		    SCHEMA_TEXT_MAX);
 	else
-		job_fail(j, "does not match the pattern %.100s", json_string_value(arg));
-	err_hint(j->e, "It must match %.200s.", json_string_value(arg));
+		job_fail(j, "does not match the pattern %s", schema_cut(pattern, 100, cut));
+	err_hint(j->e, "It must match %s.", schema_cut(pattern, 200, cut));
 	return -ERR_INVALID;
 }
 
@@ -336,6 +338,8 @@ rule_max_properties(struct job *j, const json_t *arg)
 static int
 rule_required(struct job *j, const json_t *arg)
 {
+	char cut[CUT_MAX], text[CUT_MAX];
+
 	for (size_t i = 0; json_is_object(j->doc) && i < json_array_size(arg); i++) {
 		const char *name = json_string_value(json_array_get(arg, i));
 		struct place place = {j->place, name, 0};
@@ -345,11 +349,13 @@ rule_required(struct job *j, const json_t *arg)
 		if (json_object_get(j->doc, name))
 			continue;
 		missing.place = &place;
-		job_fail_plain(&missing, "the required member \"%.80s\" is missing", name);
+		job_fail_plain(
+		    &missing, "the required member \"%s\" is missing", schema_cut(name, 80, cut));
 		meaning =
 		    json_get_str(json_object_get(json_object_get(j->schema, "properties"), name),
 			"description", "");
-		err_hint(j->e, "Add \"%.80s\".%s%.150s", name, *meaning ? " It is: " : "", meaning);
+		err_hint(j->e, "Add \"%s\".%s%s", cut, *meaning ? " It is: " : "",
+		    schema_cut(meaning, 150, text));
 		return -ERR_INVALID;
 	}
 	return 0;
@@ -376,6 +382,7 @@ rule_properties(struct job *j, const json_t *arg)
 static int
 unknown_member(struct job *j, const char *name)
 {
+	char cut[CUT_MAX];
 	struct place place = {j->place, name, 0};
 	struct job member = *j;
 	_cleanup_buf_ struct buf b = {0};
@@ -386,9 +393,9 @@ unknown_member(struct job *j, const char *name)
 	json_object_foreach(json_object_get(j->schema, "properties"), known, schema)
 	{
 		if (b.n < 180)
-			buf_addf(&b, "%s%.60s", b.n ? ", " : "", known);
+			buf_addf(&b, "%s%s", b.n ? ", " : "", schema_cut(known, 60, cut));
 	}
-	job_fail_plain(&member, "the member \"%.80s\" is not known here", name);
+	job_fail_plain(&member, "the member \"%s\" is not known here", schema_cut(name, 80, cut));
 	err_hint(j->e, "Leave it out or correct its name; known are: %s.", b.n ? b.p : "none");
 	return -ERR_INVALID;
 }
@@ -453,12 +460,14 @@ static int
 fits_none(struct job *j, const json_t *list)
 {
 	struct err first = ERR_INIT;
+	char cut[CUT_MAX];
 
 	if (!j->e)
 		return -ERR_INVALID;
 	job_same(j, json_array_get(list, 0), &first);
 	job_fail(j, "fits none of the %zu alternatives", json_array_size(list));
-	err_hint(j->e, "For the first one: %.90s %.160s.", first.field, first.message);
+	err_hint(
+	    j->e, "For the first one: %s %s.", first.field, schema_cut(first.message, 160, cut));
 	return -ERR_INVALID;
 }
 

@@ -34,6 +34,18 @@ schema_characters(const char *s)
 }
 
 const char *
+schema_cut(const char *s, size_t max, char buf[CUT_MAX])
+{
+	size_t n = strnlen(s, max + 1);
+
+	for (n = n > max ? max : n; n && (s[n] & 0xc0) == 0x80;)
+		n--;
+	memcpy(buf, s, n);
+	buf[n] = 0;
+	return buf;
+}
+
+const char *
 schema_show(const json_t *v, char buf[SHOWN_MAX])
 {
 	_cleanup_free_ char *text = NULL;

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 
 #include "when/cron_fields.h"
+#include "when/shown.h"
 
 #include "base/banned.h"
 
@@ -329,12 +330,14 @@ cron_parse(const char *text, struct cron *out, struct err *e)
 int
 cron_gap_parse(const char *s, enum cron_gap *out, struct err *e)
 {
+	char text[WHEN_SHOWN_MAX + 1];
+
 	if (strcmp(s, "run_at_gap_end") == 0)
 		*out = CRON_GAP_RUN_AT_END;
 	else if (strcmp(s, "skip") == 0)
 		*out = CRON_GAP_SKIP;
 	else {
-		err_set(e, ERR_INVALID, "dst_gap '%.40s' is not known", s);
+		err_set(e, ERR_INVALID, "dst_gap '%s' is not known", when_shown(s, text));
 		err_field(e, "dst_gap");
 		err_hint(e, "Use run_at_gap_end or skip.");
 		return -ERR_INVALID;
@@ -346,6 +349,7 @@ int
 cron_fold_parse(const char *s, enum cron_fold *out, struct err *e)
 {
 	static const char *const names[] = {"first", "second", "both"};
+	char text[WHEN_SHOWN_MAX + 1];
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		if (strcmp(s, names[i]) == 0) {
@@ -353,7 +357,7 @@ cron_fold_parse(const char *s, enum cron_fold *out, struct err *e)
 			return 0;
 		}
 	}
-	err_set(e, ERR_INVALID, "dst_fold '%.40s' is not known", s);
+	err_set(e, ERR_INVALID, "dst_fold '%s' is not known", when_shown(s, text));
 	err_field(e, "dst_fold");
 	err_hint(e, "Use first, second or both.");
 	return -ERR_INVALID;

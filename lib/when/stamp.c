@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "when/civil.h"
+#include "when/shown.h"
 
 #include "base/banned.h"
 
@@ -93,10 +94,12 @@ int
 when_parse_rfc3339(const char *s, int64_t *utc_s, int32_t *us, struct err *e)
 {
 	int64_t t;
+	char shown[WHEN_SHOWN_MAX + 1];
 	int32_t frac;
 
 	if (strnlen(s, WHEN_STAMP_MAX + 1) > WHEN_STAMP_MAX || !parse(s, &t, &frac)) {
-		err_set(e, ERR_INVALID, "'%.64s' is not an RFC 3339 date and time", s);
+		err_set(
+		    e, ERR_INVALID, "'%s' is not an RFC 3339 date and time", when_shown(s, shown));
 		err_hint(e, "Write it like 2026-11-22T02:00:00Z or 2026-11-22T03:00:00+01:00.");
 		return -ERR_INVALID;
 	}

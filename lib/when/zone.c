@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/io.h"
 
+#include "when/shown.h"
 #include "when/zone_priv.h"
 
 #include "base/banned.h"
@@ -61,19 +62,6 @@ name_is_legal(const char *name)
 			return false;
 	}
 	return name[n - 1] != '/';
-}
-
-/* Copy for a message, so that a stranger's bytes cannot break the line or the JSON it ends up in.
- */
-static const char *
-printable(const char *s, char buf[ZONE_NAME_MAX + 1])
-{
-	size_t i;
-
-	for (i = 0; i < ZONE_NAME_MAX && s[i]; i++)
-		buf[i] = isprint((unsigned char)s[i]) ? s[i] : '?';
-	buf[i] = 0;
-	return buf;
 }
 
 static void
@@ -136,10 +124,10 @@ zone_read(const char *name, struct err *e)
 const struct zone *
 zone_get(const char *name, struct err *e)
 {
-	char shown[ZONE_NAME_MAX + 1];
+	char shown[WHEN_SHOWN_MAX + 1];
 
 	if (!name_is_legal(name)) {
-		err_set(e, ERR_INVALID, "'%s' is not a time zone name", printable(name, shown));
+		err_set(e, ERR_INVALID, "'%s' is not a time zone name", when_shown(name, shown));
 		err_hint(e, "Use an IANA name such as Europe/Berlin or UTC: letters, digits, + - _ "
 			    "and single "
 			    "slashes, at most 64 characters.");

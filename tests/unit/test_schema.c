@@ -119,6 +119,31 @@ test_errors(void **state)
 	}
 }
 
+/* Texts are cut between characters, so that an error can always be written as JSON. */
+static void
+test_cut_texts(void **state)
+{
+	static const char schema[] =
+	    "{\"additionalProperties\":false,\"properties\":{\"x\":{\"enum\":[1]}}}";
+	struct err e;
+
+	(void)state;
+	for (int shift = 0; shift < 4; shift++) {
+		_cleanup_buf_ struct buf doc = {0};
+		_cleanup_json_ json_t *field = NULL, *message = NULL;
+
+		buf_addf(&doc, "{\"%.*s", shift, "abc");
+		for (int i = 0; i < 60; i++)
+			buf_adds(&doc, "\u20ac");
+		buf_adds(&doc, "\":1}");
+		assert_int_equal(validate(schema, doc.p, &e), -ERR_INVALID);
+		field = json_string(e.field);
+		message = json_string(e.message);
+		assert_non_null(field);
+		assert_non_null(message);
+	}
+}
+
 static void
 test_refused_schemas(void **state)
 {
@@ -383,6 +408,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_errors),
+	    cmocka_unit_test(test_cut_texts),
 	    cmocka_unit_test(test_refused_schemas),
 	    cmocka_unit_test(test_bounds),
 	    cmocka_unit_test(test_numbers),
