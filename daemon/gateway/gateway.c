@@ -5,14 +5,10 @@
  * the role `gateway`. libwebsockets is a client of our loop and its context is destroyed once, at
  * the very end: destroying it earlier or twice crashes 4.1.6.
  */
-#include <grp.h>
-#include <pwd.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/prctl.h>
-#include <unistd.h>
 
 #include "base/log.h"
 
@@ -107,27 +103,6 @@ listen_on(struct gateway *gw)
 	gw->lws = lws_create_context(&info);
 	if (!gw->lws) {
 		log_error(LOG_GATEWAY, "cannot listen on %s: is the address this host's, and the port free?", gw->conf->listen);
-		return -1;
-	}
-	return 0;
-}
-
-/* Started as root: become gateway_user, for good. */
-static int
-drop_privileges(const struct conf *conf)
-{
-	const struct passwd *pw;
-
-	prctl(PR_SET_DUMPABLE, 0);
-	if (geteuid() != 0 || !conf->gateway_user || !*conf->gateway_user)
-		return 0;
-	pw = getpwnam(conf->gateway_user);
-	if (!pw) {
-		log_error(LOG_GATEWAY, "gateway_user: there is no user \"%s\"", conf->gateway_user);
-		return -1;
-	}
-	if (setgroups(0, NULL) < 0 || setgid(pw->pw_gid) < 0 || setuid(pw->pw_uid) < 0 || setuid(0) == 0) {
-		log_error(LOG_GATEWAY, "cannot become %s", conf->gateway_user);
 		return -1;
 	}
 	return 0;
@@ -260,7 +235,7 @@ gateway_main(const struct conf *conf, struct ev_loop *loop)
 	if (sodium_init() < 0)
 		log_fatal(LOG_GATEWAY, "libsodium does not start");
 	route_init();
-	if (listen_on(&gw) < 0 || drop_privileges(conf) < 0)
+	if (listen_on(&gw) < 0)
 		return 1;
 	watch(&gw);
 	open_database(&gw);
