@@ -10,6 +10,20 @@
 
 #include "base/banned.h"
 
+/* A text that was cut must not end inside a UTF-8 character: jansson would refuse it. */
+static void
+cut_between_characters(char *s, size_t cap)
+{
+	size_t n = strlen(s), start = n;
+
+	if (n + 1 < cap)
+		return;
+	while (start && n - start < 3 && (s[start - 1] & 0xc0) == 0x80)
+		start--;
+	if (start && (s[start - 1] & 0xc0) == 0xc0)
+		s[start - 1] = 0;
+}
+
 int
 err_set(struct err *e, enum err_code code, const char *fmt, ...)
 {
@@ -22,6 +36,7 @@ err_set(struct err *e, enum err_code code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->message, sizeof(e->message), fmt, ap);
 	va_end(ap);
+	cut_between_characters(e->message, sizeof(e->message));
 	return -(int)code;
 }
 
@@ -40,20 +55,23 @@ err_sys(struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->message, sizeof(e->message), fmt, ap);
 	va_end(ap);
+	cut_between_characters(e->message, sizeof(e->message));
 	n = strlen(e->message);
 	snprintf(e->message + n, sizeof(e->message) - n, ": %s", strerror(saved));
+	cut_between_characters(e->message, sizeof(e->message));
 	return -ERR_SYSTEM;
 }
 
-#define FILL(member)                                              \
-	do {                                                      \
-		va_list ap;                                       \
-		if (!e)                                           \
-			return -ERR_BUG;                          \
-		va_start(ap, fmt);                                \
-		vsnprintf(e->member, sizeof(e->member), fmt, ap); \
-		va_end(ap);                                       \
-		return -(int)e->code;                             \
+#define FILL(member)                                                  \
+	do {                                                          \
+		va_list ap;                                           \
+		if (!e)                                               \
+			return -ERR_BUG;                              \
+		va_start(ap, fmt);                                    \
+		vsnprintf(e->member, sizeof(e->member), fmt, ap);     \
+		va_end(ap);                                           \
+		cut_between_characters(e->member, sizeof(e->member)); \
+		return -(int)e->code;                                 \
 	} while (0)
 
 int
@@ -81,8 +99,10 @@ err_push(struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->message, sizeof(e->message), fmt, ap);
 	va_end(ap);
+	cut_between_characters(e->message, sizeof(e->message));
 	n = strlen(e->message);
 	snprintf(e->message + n, sizeof(e->message) - n, ": %s", old);
+	cut_between_characters(e->message, sizeof(e->message));
 	return -(int)e->code;
 }
 

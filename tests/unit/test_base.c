@@ -50,6 +50,27 @@ test_err(void **state)
 }
 
 static void
+test_err_cuts_between_characters(void **state)
+{
+	struct err e = ERR_INIT;
+	char text[400];
+
+	(void)state;
+	for (int lead = 0; lead < 4; lead++) {
+		json_t *j;
+
+		memset(text, 'x', (size_t)lead);
+		for (size_t i = (size_t)lead; i + 3 < sizeof(text); i += 3)
+			memcpy(text + i, "\xe2\x82\xac", 4); /* the euro sign */
+		err_set(&e, ERR_INVALID, "%s", text);
+		j = json_string(e.message);
+		assert_non_null(j);
+		json_decref(j);
+		assert_true(strlen(e.message) >= sizeof(e.message) - 5);
+	}
+}
+
+static void
 test_uuid(void **state)
 {
 	struct uuid a, b;
@@ -135,6 +156,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_buf),
 	    cmocka_unit_test(test_err),
+	    cmocka_unit_test(test_err_cuts_between_characters),
 	    cmocka_unit_test(test_uuid),
 	    cmocka_unit_test(test_json_bounds),
 	    cmocka_unit_test(test_replace_file),
