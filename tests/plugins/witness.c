@@ -4,7 +4,8 @@
  * Task types `witness` and `witness_each`: write to a file of their own what really happened, so
  * that tests need not believe Takt's tables. Parameters: file, label, steps, step_ms, output_b
  * (bytes of filler per step), fail (text: the unit fails with it), rc, artifact_b, secret (an
- * artifact is secret), events, durable (0: no fsync), show_secret_length.
+ * artifact is secret), events, durable (0: no fsync), show_secret_length, fail_device (only that
+ * device fails), fail_until_attempt (later attempts pass).
  */
 #include "params.h"
 
@@ -94,6 +95,8 @@ static takt_rc
 finish(const struct witness *w, takt_rc rc)
 {
 	const char *why = param_str(w->params, "fail", "");
+	const char *only = param_str(w->params, "fail_device", "");
+	int64_t until = param_int(w->params, "fail_until_attempt", INT64_MAX);
 	takt_err err = {.struct_size = sizeof(err),
 	    .code = {"witness.failed", 14},
 	    .message = {why, strlen(why)},
@@ -102,6 +105,9 @@ finish(const struct witness *w, takt_rc rc)
 	w->host->result(w->ctx, (takt_str){"{\"seen\":true}", 13});
 	if (rc != TAKT_OK || (!*why && !json_object_get(w->params, "rc")))
 		return rc;
+	if ((*only && strcmp(only, param_str(w->target, "name", "")) != 0) ||
+	    json_integer_value(json_object_get(w->identity, "attempt")) > until)
+		return TAKT_OK;
 	err.rc = (takt_rc)param_int(w->params, "rc", TAKT_E_TRANSIENT);
 	return err.rc < 0 ? w->host->fail(w->ctx, &err) : err.rc;
 }
