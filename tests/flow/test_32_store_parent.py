@@ -6,6 +6,7 @@ import os
 import pathlib
 import pwd
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -285,3 +286,29 @@ def test_migrate_once(tmp_path):
         assert run("--migrate", "-c", file).returncode == 0
         assert run("--migrate", "-c", file).returncode == 0
         assert pg.sql("select count(*) > 1 from takt.schema_version") == [(True,)]
+
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OPTIONS = re.findall(r'^\t\{ "(\w+)", (?:true|false), \{ (.*) \}, set_', (ROOT / "daemon/main/conf.c").read_text(), re.M)
+
+
+def test_the_sample_shows_every_option_with_its_default(tmp_path):
+    sample = (ROOT / "conf/taktd.conf").read_text()
+    lines = re.findall(r"^#(\w+ = .*)$", sample, re.M)
+    assert [l.split(" = ")[0] for l in lines] == [name for name, _ in OPTIONS] and len(OPTIONS) == 12
+    file = tmp_path / "c"
+    for text in (sample, "\n".join(lines) + "\n"):
+        file.write_text(text)
+        result = run("-x", "migrate", "-c", file, "-n")  # no look at the host, which has no /var/lib/takt
+        assert result.returncode == 0, result.stderr
+    for (name, default), line in zip(OPTIONS, lines):
+        if "PKGDATADIR" not in default:
+            assert re.findall(r"[^\s{},\"]+", default.replace('"', " ")) == \
+                re.findall(r"[^\s{},\"]+", line.split(" = ", 1)[1].replace('"', " ")), name
+
+
+def test_the_manual_tells_every_option():
+    page = (ROOT / "packaging/man/taktd.conf.5").read_text()
+    assert re.findall(r"^\.It Ic (\w+)$", page, re.M) == [name for name, _ in OPTIONS]
+    usage = set(re.findall(r"--(\w+)", run("--help").stdout))
+    assert usage and all(f"Fl Fl {word}" in (ROOT / "packaging/man/taktd.8").read_text() for word in usage)
