@@ -154,7 +154,7 @@ store_migrate(const char *conninfo, struct err *e)
 {
 	_cleanup_conn_ PGconn *conn = NULL;
 	struct err mine = ERR_INIT;
-	int rc, version;
+	int rc, version = 0;
 
 	if (!e)
 		e = &mine;
