@@ -397,16 +397,6 @@ conf_check_host(const struct conf *c, struct err *e)
 	return rc;
 }
 
-static bool
-same_list(char **a, char **b)
-{
-	size_t i = 0;
-
-	while (a[i] && b[i] && !strcmp(a[i], b[i]))
-		i++;
-	return !a[i] && !b[i];
-}
-
 const char *
 conf_fixed_difference(const struct conf *a, const struct conf *b)
 {
@@ -420,8 +410,6 @@ conf_fixed_difference(const struct conf *a, const struct conf *b)
 		return "db";
 	if (strcmp(a->executor_socket, b->executor_socket))
 		return "executor_socket";
-	if (!same_list(a->platform_dirs, b->platform_dirs))
-		return "platform_dirs";
 	if (strcmp(a->listen, b->listen))
 		return "listen";
 	if (strcmp(a->gateway_user, b->gateway_user))

@@ -187,10 +187,10 @@ static void
 test_what_may_change(void **state)
 {
 	static const char *const fixed[] = { "roles = {engine}", "state_dir = \"/x\"", "node_name = zz", "db = \"dbname=z\"",
-		"executor_socket = \"/z\"", "platform_dirs = {\"/z\"}", "listen = \"127.0.0.1:1\"", "gateway_user = z" };
+		"executor_socket = \"/z\"", "listen = \"127.0.0.1:1\"", "gateway_user = z" };
 	struct err e = ERR_INIT;
 	_cleanup_conf_ struct conf *base = load("", &e);
-	_cleanup_conf_ struct conf *soft = load("log_level = debug\nlog_format = json\nmax_units = 3\n", &e);
+	_cleanup_conf_ struct conf *soft = load("log_level = debug\nlog_format = json\nmax_units = 3\nplatform_dirs = {\"/z\"}\n", &e);
 
 	(void)state;
 	assert_null(conf_fixed_difference(base, soft));
