@@ -29,6 +29,8 @@ auth_drive(struct takt_ssh *s, auth_step *step, void *arg)
 		int w = session_wait_ssh(s, until);
 		if (w < 0)
 			return w;
+		if (session_is_dead(s))
+			return SSH_AUTH_ERROR;
 		if (w == 0)
 			return session_fail(s, TAKT_E_TIMEOUT, "ssh.login_timeout",
 			    "The device may be waiting for its authentication server.",

@@ -106,16 +106,16 @@ session_wait(struct takt_ssh *s, int fd, bool want_write, int64_t until_ms)
 	    {.fd = cancel, .events = POLLIN},
 	};
 	for (;;) {
-		int n = poll(p, 2, left_ms(until_ms));
+		int ms = left_ms(until_ms), n = poll(p, 2, ms);
 		if (n < 0 && errno != EINTR)
 			return session_fail(s, TAKT_E_INTERNAL, "ssh.poll", NULL, "poll: %s", strerror(errno));
 		if (n > 0 && p[1].revents)
 			return session_fail(s, TAKT_E_CANCELLED, "ssh.cancelled", NULL,
 			    "asked to stop while talking to %s", s->name);
+		if (ms == 0) /* also when it is ready for ever, as a closed socket is */
+			return 0;
 		if (n > 0)
 			return 1;
-		if (left_ms(until_ms) == 0)
-			return 0;
 	}
 }
 
@@ -124,6 +124,13 @@ session_wait_ssh(struct takt_ssh *s, int64_t until_ms)
 {
 	return session_wait(
 	    s, s->fd, (ssh_get_poll_flags(s->ssh) & SSH_WRITE_PENDING) != 0, until_ms);
+}
+
+bool
+session_is_dead(const struct takt_ssh *s)
+{
+	/* Not `status != 0`: it also says that there is something to write. */
+	return !ssh_is_connected(s->ssh) || (ssh_get_status(s->ssh) & (SSH_CLOSED | SSH_CLOSED_ERROR));
 }
 
 static void

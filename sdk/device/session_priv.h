@@ -48,6 +48,8 @@ int64_t session_until(struct takt_ssh *s, int ms);
 int session_wait(struct takt_ssh *s, int fd, bool want_write, int64_t until_ms);
 /* The same for libssh's socket. */
 int session_wait_ssh(struct takt_ssh *s, int64_t until_ms);
+/* True once the connection is gone; libssh may go on saying SSH_AGAIN then. */
+bool session_is_dead(const struct takt_ssh *s);
 /* The other side ended it, or libssh failed: TAKT_E_TRANSIENT ssh.disconnected. */
 takt_rc session_lost(struct takt_ssh *s, const char *doing);
 /* A secret, NUL-terminated, or NULL if absent or empty. */

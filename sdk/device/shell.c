@@ -42,7 +42,7 @@ read_some(struct takt_ssh *s)
 			return session_fail(s, TAKT_E_PERMANENT, "ssh.output_too_big", NULL,
 			    "%s sent more than %u bytes for one command", s->name, OUTPUT_MAX_B);
 	}
-	if (!got && (ssh_channel_is_eof(s->ch) || ssh_channel_is_closed(s->ch)))
+	if (!got && (ssh_channel_is_eof(s->ch) || ssh_channel_is_closed(s->ch) || session_is_dead(s)))
 		return session_lost(s, "it was read from");
 	return got;
 }
@@ -71,7 +71,7 @@ write_all(struct takt_ssh *s, const char *p, size_t n, int64_t until)
 			n -= (size_t)w;
 			continue;
 		}
-		if (w != 0 && w != SSH_AGAIN)
+		if ((w != 0 && w != SSH_AGAIN) || session_is_dead(s))
 			return session_lost(s, "it was written to");
 		int rc = session_wait_ssh(s, until);
 		if (rc < 0)
@@ -294,7 +294,7 @@ channel_open(struct takt_ssh *s)
 			step++;
 			continue;
 		}
-		if (rc != SSH_AGAIN)
+		if (rc != SSH_AGAIN || session_is_dead(s))
 			return session_fail(s, TAKT_E_TRANSIENT, "ssh.no_shell",
 			    "The device may have too many sessions, or allow this user no command line.",
 			    "%s gives no %s: %s", s->name, step == 1 ? "terminal" : "shell",

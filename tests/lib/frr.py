@@ -31,6 +31,7 @@ import time
 FRR = pathlib.Path("/usr/lib/frr")
 DAEMONS = ("zebra", "staticd", "bgpd", "ospfd")
 NAMES = ("core-rtr-01", "core-rtr-02", "edge-rtr-01", "edge-rtr-02")
+GR_FILE = pathlib.Path("/var/run/frr/ospfd-gr.json")  # ospfd writes it outside of its pathspace
 LIMIT_S = 60
 
 
@@ -165,6 +166,7 @@ class FrrLab:
         self.count, self.port = routers, port
         self.names = [names[i] if i < len(names) else f"rtr-{i + 1:02d}" for i in range(routers)]
         self.routers = []
+        self.had_gr_file = GR_FILE.exists()
 
     def __enter__(self):
         try:
@@ -218,12 +220,13 @@ class FrrLab:
         path = self.dir / "lab.json"
         records = [dict(r.public(), directory=r.directory) for r in self.routers]
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
-            json.dump({"routers": records}, f, indent=1)
+            json.dump({"routers": records, "had_gr_file": self.had_gr_file}, f, indent=1)
 
     @staticmethod
     def load(directory):
         lab = FrrLab(directory, 0)
-        lab.routers = [Router(r) for r in json.loads((lab.dir / "lab.json").read_text())["routers"]]
+        state = json.loads((lab.dir / "lab.json").read_text())
+        lab.routers, lab.had_gr_file = [Router(r) for r in state["routers"]], state["had_gr_file"]
         lab.count = len(lab.routers)
         return lab
 
@@ -295,8 +298,13 @@ class FrrLab:
     # --- down
 
     def down(self):
-        for r in self.routers or (self.load(self.dir).routers if (self.dir / "lab.json").exists() else []):
+        if not self.routers and (self.dir / "lab.json").exists():
+            lab = self.load(self.dir)
+            self.routers, self.had_gr_file = lab.routers, lab.had_gr_file
+        for r in self.routers:
             self.remove(r)
+        if self.routers and not self.had_gr_file:
+            GR_FILE.unlink(missing_ok=True)
         self.routers = []
         for name in ("id", "id.pub", "lab.json"):
             (self.dir / name).unlink(missing_ok=True)

@@ -93,7 +93,9 @@ auth_one(struct sim *s, ssh_message m, int bits, int *rounds)
 {
 	int sub = ssh_message_subtype(m);
 	const char *user = json_get_str(s->script, "user", "u");
-	if (!(sub & bits) || strcmp(ssh_message_auth_user(m), user) != 0)
+	/* An answer to a question names no user. */
+	bool is_answer = sub == SSH_AUTH_METHOD_INTERACTIVE && ssh_message_auth_kbdint_is_response(m);
+	if (!(sub & bits) || (!is_answer && strcmp(ssh_message_auth_user(m), user) != 0))
 		return -1;
 	if (sub == SSH_AUTH_METHOD_PUBLICKEY)
 		return auth_publickey(s, m);
@@ -109,8 +111,9 @@ authenticate(struct sim *s)
 	ssh_message m;
 	while ((m = ssh_message_get(s->ssh))) {
 		int rc = -1;
-		bool is_none = ssh_message_subtype(m) == SSH_AUTH_METHOD_NONE;
-		if (ssh_message_type(m) == SSH_REQUEST_AUTH) {
+		bool is_auth = ssh_message_type(m) == SSH_REQUEST_AUTH;
+		bool is_none = !is_auth || ssh_message_subtype(m) == SSH_AUTH_METHOD_NONE;
+		if (is_auth) {
 			usleep((useconds_t)json_get_int(s->script, "deaf_login_ms", 0) * 1000);
 			rc = is_none ? -1 : auth_one(s, m, bits, &rounds);
 		}
