@@ -90,6 +90,7 @@ static const char *const sections[] = {
 /* libconfuse's callbacks carry no argument of ours; one file is read at a time. */
 static struct {
 	const char *path;
+	const char *text; /* of the file, for the line that cannot be read */
 	struct err *e;
 	bool is_bad;
 } reading;
@@ -196,13 +197,24 @@ check_value(cfg_t *cfg, cfg_opt_t *opt)
 	return 0;
 }
 
+/* Line `no` (from 1) of the file, without its indent. */
+static void
+copy_line(int no, char *out, size_t n)
+{
+	const char *p = reading.text, *nl;
+	while (--no > 0 && (nl = strchr(p, '\n')))
+		p = nl + 1;
+	p += strspn(p, " \t");
+	snprintf(out, n, "%.*s", (int)strcspn(p, "\n"), p);
+}
+
 static void
 on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
-	char what[200];
+	char what[160], line[80];
 	vsnprintf(what, sizeof(what), fmt, ap);
-	refuse(cfg->line, "syntax", "See conf/README.md for the fields and their form.",
-	    "cannot be read:", what);
+	copy_line(cfg->line, line, sizeof(line));
+	refuse(cfg->line, "syntax", "See conf/README.md for the fields and their form.", what, line);
 }
 
 static cfg_opt_t
@@ -411,7 +423,7 @@ platform_read(const char *path, struct platform **out, struct err *e)
 	if (rc)
 		return rc;
 	buf_add(&b, "", 0);
-	reading = (typeof(reading)){.path = path, .e = e};
+	reading = (typeof(reading)){.path = path, .text = b.p, .e = e};
 	if (memchr(b.p, 0, b.n))
 		return refuse(1, "syntax", "A platform file is text.", "cannot be read:", "NUL byte"), -ERR_INVALID;
 	if (set_name(p, path))
