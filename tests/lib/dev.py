@@ -143,9 +143,15 @@ class Dev:
 
     def role(self, name):
         """The pid of taktd's engine or gateway."""
-        for pid, line in self.processes():
-            if re.search(rf"taktd .*-x {name}\b", line):
-                return pid
+        parent = self.pid("taktd")
+        for d in pathlib.Path("/proc").iterdir():
+            try:
+                line = (d / "cmdline").read_bytes().split(b"\0") if d.name.isdigit() else []
+                ppid = int((d / "stat").read_text().rsplit(")", 1)[1].split()[1]) if line else 0
+            except OSError:
+                continue
+            if parent and ppid == parent and line[1:3] == [b"-x", name.encode()]:
+                return int(d.name)
         return None
 
     def kill9(self, name):
