@@ -217,6 +217,43 @@ on_error(cfg_t *cfg, const char *fmt, va_list ap)
 	refuse(cfg->line, "syntax", "See conf/README.md for the fields and their form.", what, line);
 }
 
+/* Past a quoted text or a comment that begins at p; p itself if none does. */
+static const char *
+skip_opaque(const char *p)
+{
+	if (*p == '\'' || *p == '"') {
+		const char *q = p + 1;
+		while (*q && *q != *p)
+			q += *q == '\\' && q[1] ? 2 : 1;
+		return *q ? q + 1 : q;
+	}
+	if (*p == '#' || (p[0] == '/' && p[1] == '/'))
+		return p + strcspn(p, "\n");
+	if (p[0] == '/' && p[1] == '*') {
+		const char *q = strstr(p + 2, "*/");
+		return q ? q + 2 : p + strlen(p);
+	}
+	return p;
+}
+
+/* libconfuse takes the end of the file for the end of a section: half a file would pass. */
+static int
+check_closed(void)
+{
+	int depth = 0, line = 1, last = 1;
+	for (const char *p = reading.text; *p;) {
+		const char *q = skip_opaque(p);
+		if (q == p) {
+			depth += (*p == '{') - (*p == '}');
+			last = *p == '{' ? line : last;
+			q++;
+		}
+		for (; p < q; p++)
+			line += *p == '\n';
+	}
+	return depth > 0 ? refuse(last, "syntax", "Close it with }.", "is not closed:", "{") : 0;
+}
+
 static cfg_opt_t
 option(const struct field *f)
 {
@@ -430,7 +467,7 @@ platform_read(const char *path, struct platform **out, struct err *e)
 		return -ERR_INVALID;
 	cfg_t *cfg = cfg_open(&schema);
 	rc = cfg_parse_buf(cfg, b.p);
-	if (rc == CFG_SUCCESS && !reading.is_bad)
+	if (rc == CFG_SUCCESS && !reading.is_bad && check_closed() == 0)
 		fill_platform(p, cfg);
 	else if (!reading.is_bad)
 		refuse(cfg->line, "syntax", "See conf/README.md.", "cannot be read:", "the file");

@@ -282,7 +282,7 @@ test_platforms_load(void **state _unused_)
 
 /* ---- completeness and redaction, with the platform file that is shipped */
 
-#define FRR "!\nfrr version 8.4\nhostname r1\n!\n"
+#define FRR "!\nfrr version 8.4\nhostname r1\nlog syslog\n!\n"
 static const struct {
 	const char *text;
 	const char *why; /* NULL: complete */
@@ -300,10 +300,10 @@ static const struct {
     {FRR "router bgp 1\n", "inside the block 'router'"},
     {FRR "router bgp 1\n!\nend\n", "inside the block 'router'"},
     {FRR "banner motd ^C\n!\nend\n", "inside the banner"},
-    {FRR "banner motd @\nexit\n!\nend\n", "inside the banner that begins in line 5"},
+    {FRR "banner motd @\nexit\n!\nend\n", "inside the banner that begins in line 6"},
     {FRR "!\nend\nmore\n", "last line"},
     {FRR "hostname\nend\n", "before the last"},
-    {FRR "% Connection lost\n!\nend\n", "line 5 says"},
+    {FRR "% Connection lost\n!\nend\n", "line 6 says"},
     {"banner motd ^C\n" FRR "^C\nrouter rip\nexit\n!\nend\n", "first line"},
     {"!\nbanner motd ^C\nfrr version 1\nhostname x\n^C\n!\nend\n", "no line is like"},
 };
