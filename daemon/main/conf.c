@@ -42,9 +42,9 @@ set_roles(struct conf *c, const char *const *values, unsigned n)
 {
 	c->has_engine = c->has_gateway = false;
 	for (unsigned i = 0; i < n; i++) {
-		bool *role = !strcmp(values[i], "engine") ? &c->has_engine :
-		    !strcmp(values[i], "gateway")         ? &c->has_gateway :
-							    NULL;
+		bool *role = !strcmp(values[i], "engine")    ? &c->has_engine
+			     : !strcmp(values[i], "gateway") ? &c->has_gateway
+							     : NULL;
 
 		if (!role || *role)
 			return false;
@@ -207,21 +207,26 @@ static const struct option {
 	setter *set;
 	const char *remedy;
 } options[] = {
-	{ "roles", true, { "engine", "gateway" }, set_roles, "Use {engine}, {gateway} or {engine, gateway}." },
-	{ "state_dir", false, { "/var/lib/takt" }, set_state_dir, "Give an absolute path." },
-	{ "node_name", false, { "" }, set_node_name, "Up to 100 characters without blanks and quotes; empty is the host's name." },
-	{ "db", false, { "dbname=takt" }, set_db,
-	    "Give a libpq connection string without user and password: each role connects as its own; passwords belong "
-	    "in a passfile." },
-	{ "executor_socket", false, { "" }, set_executor_socket, "Give an absolute path, or leave it empty." },
-	{ "platform_dirs", true, { TAKT_PKGDATADIR "/platforms.d" }, set_platform_dirs, "Give absolute paths." },
-	{ "listen", false, { "127.0.0.1:7420" }, set_listen,
-	    "Give a numeric address and a port from 1 to 65535, as \"127.0.0.1:7420\" or \"[::1]:7420\"." },
-	{ "gateway_user", false, { "" }, set_gateway_user, "Give the name of a user, or leave it empty." },
-	{ "log_level", false, { "info" }, set_log_level, "Use error, warn, info or debug." },
-	{ "log_format", false, { "text" }, set_log_format, "Use text or json." },
-	{ "max_units", false, { "64" }, set_max_units, "Give a whole number from 1 to 10000." },
-	{ "auto_migrate", false, { "true" }, set_auto_migrate, "Use true or false." },
+    {"roles", true, {"engine", "gateway"}, set_roles,
+	"Use {engine}, {gateway} or {engine, gateway}."},
+    {"state_dir", false, {"/var/lib/takt"}, set_state_dir, "Give an absolute path."},
+    {"node_name", false, {""}, set_node_name,
+	"Up to 100 characters without blanks and quotes; empty is the host's name."},
+    {"db", false, {"dbname=takt"}, set_db,
+	"Give a libpq connection string without user and password: each role connects as its own; "
+	"passwords belong in a passfile."},
+    {"executor_socket", false, {""}, set_executor_socket,
+	"Give an absolute path, or leave it empty."},
+    {"platform_dirs", true, {TAKT_PKGDATADIR "/platforms.d"}, set_platform_dirs,
+	"Give absolute paths."},
+    {"listen", false, {"127.0.0.1:7420"}, set_listen,
+	"Give a numeric address and a port from 1 to 65535, as \"127.0.0.1:7420\" or "
+	"\"[::1]:7420\"."},
+    {"gateway_user", false, {""}, set_gateway_user, "Give the name of a user, or leave it empty."},
+    {"log_level", false, {"info"}, set_log_level, "Use error, warn, info or debug."},
+    {"log_format", false, {"text"}, set_log_format, "Use text or json."},
+    {"max_units", false, {"64"}, set_max_units, "Give a whole number from 1 to 10000."},
+    {"auto_migrate", false, {"true"}, set_auto_migrate, "Use true or false."},
 };
 
 /* libconfuse's callbacks carry no argument of ours; loading is never nested. */
@@ -274,8 +279,7 @@ on_value(cfg_t *cfg, cfg_opt_t *opt)
 	return -1;
 }
 
-static void __attribute__((format(printf, 2, 0)))
-on_error(cfg_t *cfg, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 2, 0))) on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
 	char text[200], *quote;
 
@@ -296,8 +300,9 @@ parse(const char *text, struct err *e)
 	int rc;
 
 	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-		opts[i] = options[i].is_list ? (cfg_opt_t)CFG_STR_LIST(options[i].name, NULL, CFGF_NODEFAULT) :
-					       (cfg_opt_t)CFG_STR(options[i].name, NULL, CFGF_NODEFAULT);
+		opts[i] = options[i].is_list
+			      ? (cfg_opt_t)CFG_STR_LIST(options[i].name, NULL, CFGF_NODEFAULT)
+			      : (cfg_opt_t)CFG_STR(options[i].name, NULL, CFGF_NODEFAULT);
 		opts[i].validcb = on_value;
 	}
 	opts[ARRAY_LEN(options)] = (cfg_opt_t)CFG_END();
@@ -306,13 +311,16 @@ parse(const char *text, struct err *e)
 		return err_set(e, ERR_NOMEM, "out of memory");
 	cfg_set_error_function(cfg, on_error);
 	rc = cfg_parse_buf(cfg, text);
+	/* An empty list is not called back for. */
 	for (size_t i = 0; rc == CFG_SUCCESS && i < ARRAY_LEN(options); i++)
-		if (!loading.seen[i] && (cfg->opts[i].flags & CFGF_MODIFIED) && on_value(cfg, &cfg->opts[i]) < 0)
-			rc = CFG_PARSE_ERROR; /* an empty list, which libconfuse does not call us for */
+		if (!loading.seen[i] && (cfg->opts[i].flags & CFGF_MODIFIED) &&
+		    on_value(cfg, &cfg->opts[i]) < 0)
+			rc = CFG_PARSE_ERROR;
 	cfg_free(cfg);
 	if (rc == CFG_SUCCESS)
 		return 0;
-	return e->code ? -(int)e->code : err_set(e, ERR_INVALID, "%s: cannot be read", loading.file);
+	return e->code ? -(int)e->code
+		       : err_set(e, ERR_INVALID, "%s: cannot be read", loading.file);
 }
 
 static void
@@ -331,7 +339,7 @@ struct conf *
 conf_load(const char *file, struct err *e)
 {
 	_cleanup_conf_ struct conf *c = xcalloc(1, sizeof(*c));
-	_cleanup_buf_ struct buf text = { 0 };
+	_cleanup_buf_ struct buf text = {0};
 	struct err mine = ERR_INIT;
 
 	if (!e)
@@ -388,10 +396,12 @@ conf_check_host(const struct conf *c, struct err *e)
 		if (!pw)
 			rc = err_set(e, ERR_INVALID, "there is no user '%s'", c->gateway_user);
 		else if (geteuid() != 0 && pw->pw_uid != geteuid())
-			rc = err_set(e, ERR_DENIED, "only root can start the gateway as '%s'", c->gateway_user);
+			rc = err_set(e, ERR_DENIED, "only root can start the gateway as '%s'",
+			    c->gateway_user);
 		if (rc < 0) {
 			err_field(e, "gateway_user");
-			err_hint(e, "Create the user, start taktd as root, or leave gateway_user empty.");
+			err_hint(e,
+			    "Create the user, start taktd as root, or leave gateway_user empty.");
 		}
 	}
 	return rc;

@@ -24,7 +24,7 @@ struct conf {
 	char *listen;         /* as written: "127.0.0.1:7420", "[::1]:7420" */
 	char *listen_address; /* numeric, without brackets */
 	unsigned listen_port;
-	char *gateway_user;   /* "" = stay who we are */
+	char *gateway_user; /* "" = stay who we are */
 	enum log_level log_level;
 	enum log_format log_format;
 	unsigned max_units;

@@ -43,7 +43,8 @@ static const char usage[] =
     "  -c, --config FILE   read FILE (default " TAKT_SYSCONFDIR "/takt/taktd.conf)\n"
     "  -d, --debug         log at debug level\n"
     "  -n, --check         check the configuration and exit: 0 good, 2 not\n"
-    "  -T, --trace LIST    trace these domains (main, store, schedule, queue, dispatch, record, gateway, feed)\n"
+    "  -T, --trace LIST    trace these domains (main, store, schedule, queue, dispatch, record, "
+    "gateway, feed)\n"
     "      --migrate       bring the database's schema up to date and exit\n"
     "  -x ROLE             run one role only: engine, gateway (taktd does this by itself)\n"
     "  -h, --help  -V, --version\n";
@@ -67,21 +68,20 @@ static const struct role {
 	const char *process; /* what ps shows */
 	int (*run)(const struct conf *, struct ev_loop *);
 } roles[] = {
-	{ "engine", "taktd-engine", engine_main },
-	{ "gateway", "taktd-gateway", gateway_main },
-	{ "migrate", "taktd-migrate", migrate_main },
+    {"engine", "taktd-engine", engine_main},
+    {"gateway", "taktd-gateway", gateway_main},
+    {"migrate", "taktd-migrate", migrate_main},
 };
 
 /* Exits for what ends here. */
 static void
 parse_options(int argc, char **argv, struct options *o)
 {
-	static const struct option longs[] = {
-		{ "config", required_argument, NULL, 'c' }, { "debug", no_argument, NULL, 'd' },
-		{ "check", no_argument, NULL, 'n' }, { "trace", required_argument, NULL, 'T' },
-		{ "migrate", no_argument, NULL, 'm' }, { "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 }
-	};
+	static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
+	    {"debug", no_argument, NULL, 'd'}, {"check", no_argument, NULL, 'n'},
+	    {"trace", required_argument, NULL, 'T'}, {"migrate", no_argument, NULL, 'm'},
+	    {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'},
+	    {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "c:dnT:x:hV", longs, NULL)) != -1) {
@@ -148,7 +148,7 @@ complain(const struct err *e)
 static void
 set_limits(void)
 {
-	struct rlimit files, no_core = { 0, 0 };
+	struct rlimit files, no_core = {0, 0};
 
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max < FILES_MAX ? files.rlim_max : FILES_MAX;
@@ -161,7 +161,7 @@ set_limits(void)
 int
 main(int argc, char **argv)
 {
-	struct options o = { .file = TAKT_SYSCONFDIR "/takt/taktd.conf" };
+	struct options o = {.file = TAKT_SYSCONFDIR "/takt/taktd.conf"};
 	const struct role *role;
 	struct err e = ERR_INIT;
 	struct conf *conf;
@@ -182,7 +182,8 @@ main(int argc, char **argv)
 	}
 
 	/* 2 identity and log */
-	log_init(role ? role->name : "parent", o.is_debug ? LOG_DEBUG : conf->log_level, conf->log_format);
+	log_init(role ? role->name : "parent", o.is_debug ? LOG_DEBUG : conf->log_level,
+	    conf->log_format);
 	prctl(PR_SET_NAME, role ? role->process : "taktd");
 
 	/* 3 limits */

@@ -59,9 +59,10 @@ static struct {
 	struct child children[CHILD_COUNT];
 	ev_signal on_term, on_int, on_hup;
 	ev_timer kill_timer;
-} P = { .conf_fd = -1,
-	.children = { [MIGRATE] = { .name = "migrate" }, [ENGINE] = { .name = "engine" },
-	    [GATEWAY] = { .name = "gateway" } } };
+} P = {.conf_fd = -1,
+    .children = {[MIGRATE] = {.name = "migrate"},
+	[ENGINE] = {.name = "engine"},
+	[GATEWAY] = {.name = "gateway"}}};
 
 static void start_child(struct child *);
 
@@ -70,19 +71,19 @@ static void
 notify(const char *state)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	_cleanup_fd_ int fd = -1;
 	size_t n;
 
-	if (!path || (path[0] != '/' && path[0] != '@') || (n = strlen(path)) >= sizeof(sa.sun_path))
+	if (!path || (path[0] != '/' && path[0] != '@') ||
+	    (n = strlen(path)) >= sizeof(sa.sun_path))
 		return;
 	memcpy(sa.sun_path, path, n);
 	if (path[0] == '@')
 		sa.sun_path[0] = 0;
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 ||
-	    sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&sa,
-		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) < 0)
+	if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&sa,
+			  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) < 0)
 		log_warn(LOG_MAIN, "telling the service manager: %s", strerror(errno));
 }
 
@@ -93,7 +94,8 @@ drop_privileges(const char *user)
 	if (user[0] && geteuid() == 0) {
 		const struct passwd *pw = getpwnam(user);
 
-		if (!pw || initgroups(user, pw->pw_gid) < 0 || setgid(pw->pw_gid) < 0 || setuid(pw->pw_uid) < 0)
+		if (!pw || initgroups(user, pw->pw_gid) < 0 || setgid(pw->pw_gid) < 0 ||
+		    setuid(pw->pw_uid) < 0)
 			return -1;
 	}
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -103,7 +105,7 @@ drop_privileges(const char *user)
 static _Noreturn void
 exec_child(const struct child *c, pid_t parent)
 {
-	const char *argv[9] = { "taktd", "-x", c->name, "-c", CONF_PATH };
+	const char *argv[9] = {"taktd", "-x", c->name, "-c", CONF_PATH};
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC), n = 5;
 
 	if (P.is_debug)
@@ -114,7 +116,8 @@ exec_child(const struct child *c, pid_t parent)
 	}
 
 	if (c == &P.children[GATEWAY] && drop_privileges(P.conf->gateway_user) < 0) {
-		log_error(LOG_MAIN, "becoming user '%s': %s", P.conf->gateway_user, strerror(errno));
+		log_error(
+		    LOG_MAIN, "becoming user '%s': %s", P.conf->gateway_user, strerror(errno));
 		_exit(EX_NOPERM);
 	}
 	/* After the change of user, which clears it. A parent that died before this line is seen by its pid. */
@@ -122,9 +125,11 @@ exec_child(const struct child *c, pid_t parent)
 		_exit(EX_OSERR);
 	if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0)
 		_exit(EX_OSERR);
-	if (P.conf_fd == CONF_FD ? io_set_cloexec(CONF_FD, false) < 0 : dup2(P.conf_fd, CONF_FD) < 0)
+	if (P.conf_fd == CONF_FD ? io_set_cloexec(CONF_FD, false) < 0
+				 : dup2(P.conf_fd, CONF_FD) < 0)
 		_exit(EX_OSERR);
-	execv("/proc/self/exe", (char *const *)argv); /* this very file, even if it was replaced on disk */
+	execv("/proc/self/exe",
+	    (char *const *)argv); /* this very file, even if it was replaced on disk */
 	log_error(LOG_MAIN, "starting %s: %s", c->name, strerror(errno));
 	_exit(EX_OSERR);
 }
@@ -146,7 +151,8 @@ start_child(struct child *c)
 	if (pid == 0)
 		exec_child(c, parent);
 	if (pid < 0) {
-		log_error(LOG_MAIN, "cannot fork for %s: %s; again in %.1f s", c->name, strerror(errno), c->backoff_s);
+		log_error(LOG_MAIN, "cannot fork for %s: %s; again in %.1f s", c->name,
+		    strerror(errno), c->backoff_s);
 		schedule(c);
 		return;
 	}
@@ -227,16 +233,18 @@ on_child_end(struct ev_loop *loop, ev_child *w, int revents)
 		return;
 	}
 	if (c == &P.children[MIGRATE] && WIFEXITED(status) && WEXITSTATUS(status) != EX_TEMPFAIL) {
-		stop(1); /* a newer schema, a defect: trying again cannot help; the child has said why */
+		stop(
+		    1); /* a newer schema, a defect: trying again cannot help; the child has said why */
 		return;
 	}
 	if (clock_boottime_ms() - c->started_ms >= STEADY_MS)
 		c->backoff_s = BACKOFF_MIN_S;
 	if (WIFSIGNALED(status))
-		log_error(LOG_MAIN, "%s was ended by signal %d (%s); again in %.1f s", c->name, WTERMSIG(status),
-		    strsignal(WTERMSIG(status)), c->backoff_s);
+		log_error(LOG_MAIN, "%s was ended by signal %d (%s); again in %.1f s", c->name,
+		    WTERMSIG(status), strsignal(WTERMSIG(status)), c->backoff_s);
 	else
-		log_error(LOG_MAIN, "%s ended with status %d; again in %.1f s", c->name, WEXITSTATUS(status), c->backoff_s);
+		log_error(LOG_MAIN, "%s ended with status %d; again in %.1f s", c->name,
+		    WEXITSTATUS(status), c->backoff_s);
 	schedule(c);
 }
 
@@ -265,7 +273,7 @@ on_stop_signal(struct ev_loop *loop, ev_signal *w, int revents)
 static int
 publish(const char *file, struct err *e)
 {
-	_cleanup_buf_ struct buf text = { 0 };
+	_cleanup_buf_ struct buf text = {0};
 
 	if (P.conf_fd < 0) {
 		P.conf_fd = memfd_create("taktd.conf", MFD_CLOEXEC);
@@ -291,12 +299,14 @@ on_reload(struct ev_loop *loop, ev_signal *w, int revents)
 	(void)w;
 	(void)revents;
 	if (!fresh || conf_check_host(fresh, &e) < 0 || publish(fresh->file, &e) < 0) {
-		log_error(LOG_MAIN, "the configuration stays as it was: %s", err_text(&e, text, sizeof(text)));
+		log_error(LOG_MAIN, "the configuration stays as it was: %s",
+		    err_text(&e, text, sizeof(text)));
 		conf_free(fresh);
 		return;
 	}
 	if ((fixed = conf_fixed_difference(P.conf, fresh)))
-		log_warn(LOG_MAIN, "%s has changed; that takes effect when taktd is started again", fixed);
+		log_warn(LOG_MAIN, "%s has changed; that takes effect when taktd is started again",
+		    fixed);
 	log_init("parent", P.is_debug ? LOG_DEBUG : fresh->log_level, fresh->log_format);
 	log_info(LOG_MAIN, "configuration read again");
 	conf_free(P.conf);

@@ -22,11 +22,13 @@
 #define BACKOFF_MIN_S 0.1
 #define BACKOFF_MAX_S 5.0
 #define CONNECT_S 10.0
-#define SILENCE_S 120.0 /* a transaction's answers come at its sync: several statement_timeouts may add up */
+#define SILENCE_S \
+	120.0 /* a transaction's answers come at its sync: several statement_timeouts may add up */
 
-#define SESSION_OPTIONS                                                                              \
-	"-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s "   \
-	"-c jit=off -c search_path=takt -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning"
+#define SESSION_OPTIONS                                                                            \
+	"-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s " \
+	"-c jit=off -c search_path=takt -c timezone=UTC -c datestyle=ISO -c "                      \
+	"client_min_messages=warning"
 #define GENERIC_PLANS " -c plan_cache_mode=force_generic_plan"
 #define CUSTOM_PLANS " -c plan_cache_mode=force_custom_plan"
 
@@ -69,7 +71,8 @@ store_lost(struct store *s, const char *what)
 	char line[240];
 
 	store_first_line(what && *what ? what : "closed by the server", line, sizeof(line));
-	log_warn(LOG_STORE, "%s: database connection %s: %s", s->role, was_up ? "lost" : "failed", line);
+	log_warn(
+	    LOG_STORE, "%s: database connection %s: %s", s->role, was_up ? "lost" : "failed", line);
 	drop_connection(s);
 	schedule_retry(s);
 	err_set(&e, ERR_TRANSIENT, "database connection lost: %s", line);
@@ -83,7 +86,8 @@ store_want(struct store *s, int events)
 {
 	int fd = PQsocket(s->conn);
 
-	if (ev_is_active(&s->io) && s->io.fd == fd && (s->io.events & (EV_READ | EV_WRITE)) == events)
+	if (ev_is_active(&s->io) && s->io.fd == fd &&
+	    (s->io.events & (EV_READ | EV_WRITE)) == events)
 		return;
 	ev_io_stop(s->loop, &s->io);
 	ev_io_set(&s->io, fd, events);
@@ -131,7 +135,8 @@ store_setup_done(struct store *s)
 	s->state = STORE_UP;
 	s->backoff_s = BACKOFF_MIN_S;
 	ev_timer_stop(s->loop, &s->deadline);
-	log_info(LOG_STORE, "%s: connected to the database, backend %d", s->role, PQbackendPID(s->conn));
+	log_info(
+	    LOG_STORE, "%s: connected to the database, backend %d", s->role, PQbackendPID(s->conn));
 	if (s->hooks.on_up)
 		s->hooks.on_up(s, s->hooks.arg);
 }
@@ -178,12 +183,12 @@ static void
 on_retry(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct store *s = w->data;
-	const char *keys[] = { "dbname", "user", "application_name", "client_encoding", "options",
-		"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
-		"target_session_attrs", NULL };
-	const char *values[] = { s->conninfo, s->role, s->role, "UTF8",
-		s->use_generic_plans ? SESSION_OPTIONS GENERIC_PLANS : SESSION_OPTIONS CUSTOM_PLANS, "1", "5", "5",
-		"2", "15000", "read-write", NULL };
+	const char *keys[] = {"dbname", "user", "application_name", "client_encoding", "options",
+	    "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
+	    "tcp_user_timeout", "target_session_attrs", NULL};
+	const char *values[] = {s->conninfo, s->role, s->role, "UTF8",
+	    s->use_generic_plans ? SESSION_OPTIONS GENERIC_PLANS : SESSION_OPTIONS CUSTOM_PLANS,
+	    "1", "5", "5", "2", "15000", "read-write", NULL};
 
 	(void)revents;
 	store_enter(s);
@@ -209,7 +214,8 @@ on_deadline(struct ev_loop *loop, ev_timer *w, int revents)
 	(void)loop;
 	(void)revents;
 	store_enter(s);
-	store_lost(s, s->state == STORE_UP ? "the server keeps silent" : "connecting took too long");
+	store_lost(
+	    s, s->state == STORE_UP ? "the server keeps silent" : "connecting took too long");
 	store_leave(s);
 }
 

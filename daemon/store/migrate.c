@@ -73,10 +73,11 @@ query(PGconn *conn, const char *sql, const char *what, struct err *e)
 static int
 connect_owner(const char *conninfo, PGconn **out, struct err *e)
 {
-	const char *keys[] = { "dbname", "user", "application_name", "client_encoding", "connect_timeout", "options",
-		"target_session_attrs", NULL };
-	const char *values[] = { conninfo, "takt_owner", "takt_migrate", "UTF8", "10",
-		"-c client_min_messages=warning -c timezone=UTC -c search_path=takt", "read-write", NULL };
+	const char *keys[] = {"dbname", "user", "application_name", "client_encoding",
+	    "connect_timeout", "options", "target_session_attrs", NULL};
+	const char *values[] = {conninfo, "takt_owner", "takt_migrate", "UTF8", "10",
+	    "-c client_min_messages=warning -c timezone=UTC -c search_path=takt", "read-write",
+	    NULL};
 	PGconn *conn = PQconnectdbParams(keys, values, 1);
 	char line[256];
 
@@ -114,13 +115,15 @@ applied_version(PGconn *conn, int *version, struct err *e)
 		return -(int)e->code;
 	if (!store_bool(schema, 0, "has_schema")) {
 		err_set(e, ERR_NOT_FOUND, "database '%s' has no schema takt", PQdb(conn));
-		return err_hint(e, "Create it as sql/README.md says: create schema takt authorization takt_owner.");
+		return err_hint(e, "Create it as sql/README.md says: create schema takt "
+				   "authorization takt_owner.");
 	}
 	if (!store_bool(schema, 0, "has_table")) {
 		*version = 0;
 		return 0;
 	}
-	res = query(conn, "select coalesce(max(version), 0) as version from takt.schema_version", "reading the version", e);
+	res = query(conn, "select coalesce(max(version), 0) as version from takt.schema_version",
+	    "reading the version", e);
 	if (!res)
 		return -(int)e->code;
 	*version = (int)store_int(res, 0, "version", 0);
@@ -131,7 +134,7 @@ static int
 apply(PGconn *conn, const struct sql_migration *m, struct err *e)
 {
 	char what[120], number[16];
-	const char *params[] = { number, m->name };
+	const char *params[] = {number, m->name};
 	PGresult *res;
 	int rc;
 
@@ -139,8 +142,8 @@ apply(PGconn *conn, const struct sql_migration *m, struct err *e)
 	snprintf(number, sizeof(number), "%d", m->number);
 	if ((rc = run(conn, "begin", what, e)) < 0 || (rc = run(conn, m->text, what, e)) < 0)
 		return rc;
-	res = PQexecParams(conn, "insert into takt.schema_version (version, name) values ($1, $2)", 2, NULL, params,
-	    NULL, NULL, 0);
+	res = PQexecParams(conn, "insert into takt.schema_version (version, name) values ($1, $2)",
+	    2, NULL, params, NULL, NULL, 0);
 	rc = PQresultStatus(res) == PGRES_COMMAND_OK ? 0 : failed(conn, res, what, e);
 	PQclear(res);
 	if (rc < 0 || (rc = run(conn, "commit", what, e)) < 0)
@@ -159,18 +162,21 @@ store_migrate(const char *conninfo, struct err *e)
 	if (!e)
 		e = &mine;
 	if ((rc = connect_owner(conninfo, &conn, e)) < 0 ||
-	    (rc = run(conn, "select pg_advisory_lock(hashtextextended('takt.migrate', 0))", "waiting for the lock", e)) <
-		0 ||
+	    (rc = run(conn, "select pg_advisory_lock(hashtextextended('takt.migrate', 0))",
+		 "waiting for the lock", e)) < 0 ||
 	    (rc = applied_version(conn, &version, e)) < 0)
 		return rc;
 	if (version > last_known()) {
-		err_set(e, ERR_CONFLICT, "the database has schema version %d, this program knows versions up to %d", version,
-		    last_known());
-		return err_hint(e, "Install a Takt that knows version %d; going back is not supported.", version);
+		err_set(e, ERR_CONFLICT,
+		    "the database has schema version %d, this program knows versions up to %d",
+		    version, last_known());
+		return err_hint(e,
+		    "Install a Takt that knows version %d; going back is not supported.", version);
 	}
 	for (const struct sql_migration *m = sql_migrations; m->number; m++)
 		if (m->number > version && (rc = apply(conn, m, e)) < 0)
 			return rc;
-	return run(conn, "select takt.make_partitions((current_date - interval '1 month')::date, 6)",
+	return run(conn,
+	    "select takt.make_partitions((current_date - interval '1 month')::date, 6)",
 	    "making partitions", e);
 }

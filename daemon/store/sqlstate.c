@@ -13,21 +13,18 @@ static const struct {
 	const char *prefix;
 	enum err_code code;
 } sqlstates[] = {
-	{ "23505", ERR_CONFLICT },  /* unique_violation */
-	{ "23P01", ERR_CONFLICT },  /* exclusion_violation */
-	{ "25006", ERR_TRANSIENT }, /* read only: a standby, or a server that is being demoted */
-	{ "42501", ERR_DENIED },
-	{ "55P03", ERR_TRANSIENT }, /* lock_timeout */
-	{ "P0002", ERR_NOT_FOUND }, /* no_data_found */
-	{ "08", ERR_TRANSIENT },    /* connection */
-	{ "40", ERR_TRANSIENT },    /* serialization, deadlock */
-	{ "53", ERR_TRANSIENT },    /* out of something: disk, connections */
-	{ "57", ERR_TRANSIENT },    /* shutdown, statement_timeout */
-	{ "58", ERR_TRANSIENT },    /* the server's I/O */
-	{ "TK", ERR_CONFLICT },
-	{ "22", ERR_INVALID },
-	{ "23", ERR_INVALID },
-	{ "P0", ERR_INVALID }, /* raise exception without a code of its own */
+    {"23505", ERR_CONFLICT},  /* unique_violation */
+    {"23P01", ERR_CONFLICT},  /* exclusion_violation */
+    {"25006", ERR_TRANSIENT}, /* read only: a standby, or a server that is being demoted */
+    {"42501", ERR_DENIED}, {"55P03", ERR_TRANSIENT}, /* lock_timeout */
+    {"P0002", ERR_NOT_FOUND},                        /* no_data_found */
+    {"08", ERR_TRANSIENT},                           /* connection */
+    {"40", ERR_TRANSIENT},                           /* serialization, deadlock */
+    {"53", ERR_TRANSIENT},                           /* out of something: disk, connections */
+    {"57", ERR_TRANSIENT},                           /* shutdown, statement_timeout */
+    {"58", ERR_TRANSIENT},                           /* the server's I/O */
+    {"TK", ERR_CONFLICT}, {"22", ERR_INVALID}, {"23", ERR_INVALID},
+    {"P0", ERR_INVALID}, /* raise exception without a code of its own */
 };
 
 static enum err_code

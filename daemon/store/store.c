@@ -65,14 +65,15 @@ param_size(const struct store_param *p)
 struct op *
 store_op_new(enum op_kind kind, enum sql_id id, const struct store_param *params, int n)
 {
-	size_t count = (size_t)n, size = sizeof(struct op) + count * (sizeof(char *) + 2 * sizeof(int));
+	size_t count = (size_t)n,
+	       size = sizeof(struct op) + count * (sizeof(char *) + 2 * sizeof(int));
 	struct op *op;
 	char *bytes;
 
 	for (int i = 0; i < n; i++)
 		size += param_size(&params[i]);
 	op = xmalloc(size);
-	*op = (struct op) { .kind = kind, .id = id, .n = n };
+	*op = (struct op){.kind = kind, .id = id, .n = n};
 	op->values = (const char **)(op + 1);
 	op->lengths = (int *)(op->values + count);
 	op->formats = op->lengths + count;
@@ -174,7 +175,8 @@ send_one(struct store *s, const struct op *op)
 
 	switch (op->kind) {
 	case OP_QUERY:
-		return PQsendQueryPrepared(s->conn, sql->name, op->n, op->values, op->lengths, op->formats, 0);
+		return PQsendQueryPrepared(
+		    s->conn, sql->name, op->n, op->values, op->lengths, op->formats, 0);
 	case OP_PREPARE:
 		return PQsendPrepare(s->conn, sql->name, sql->text, 0, NULL);
 	case OP_LISTEN: /* LISTEN takes no parameter; the names are constants of ours */
@@ -241,10 +243,11 @@ answer_failed(struct store *s, struct op *op, const PGresult *res)
 	store_error(res, &e);
 	if (op->kind == OP_PREPARE || op->kind == OP_LISTEN)
 		log_error(LOG_STORE, "preparing %s as %s: %s %s",
-		    op->kind == OP_PREPARE ? sql_statements[op->id].name : op->channel, s->role, e.field, e.message);
-	else if (e.code == ERR_BUG)
-		log_error(LOG_STORE, "statement %s: %s %s", op->id ? sql_statements[op->id].name : "sync",
+		    op->kind == OP_PREPARE ? sql_statements[op->id].name : op->channel, s->role,
 		    e.field, e.message);
+	else if (e.code == ERR_BUG)
+		log_error(LOG_STORE, "statement %s: %s %s",
+		    op->id ? sql_statements[op->id].name : "sync", e.field, e.message);
 	if (!s->first_error.code)
 		s->first_error = e;
 	if (op->kind == OP_SYNC || op->kind == OP_SETUP_END)
@@ -441,13 +444,14 @@ enqueue(struct store *s, struct op *op, store_cb *cb, void *arg)
 }
 
 void
-store_send(struct store *s, enum sql_id id, const struct store_param *params, int n, store_cb *cb, void *arg)
+store_send(struct store *s, enum sql_id id, const struct store_param *params, int n, store_cb *cb,
+    void *arg)
 {
 	if (id <= SQL_NONE || id >= SQL_COUNT || !s->is_prepared[id])
 		log_bug(LOG_STORE, "statement %d is not among those of %s", (int)id, s->role);
 	if (n != sql_statements[id].n_params)
-		log_bug(LOG_STORE, "statement %s takes %d parameters, got %d", sql_statements[id].name,
-		    sql_statements[id].n_params, n);
+		log_bug(LOG_STORE, "statement %s takes %d parameters, got %d",
+		    sql_statements[id].name, sql_statements[id].n_params, n);
 	enqueue(s, store_op_new(OP_QUERY, id, params, n), cb, arg);
 }
 

@@ -29,18 +29,18 @@
 struct store;
 
 struct store_hooks {
-	void (*on_up)(struct store *, void *arg);     /* connected, prepared, listening */
-	void (*on_down)(struct store *, void *arg);   /* connection gone; reconnecting by itself */
+	void (*on_up)(struct store *, void *arg);   /* connected, prepared, listening */
+	void (*on_down)(struct store *, void *arg); /* connection gone; reconnecting by itself */
 	void (*on_notify)(struct store *, void *arg, const char *channel, const char *payload);
 	void *arg;
 };
 
 struct store_conf {
-	const char *conninfo;            /* without user */
-	const char *role;                /* takt_engine, takt_gateway, takt_feed */
-	const char *const *channels;     /* NULL-terminated LISTEN list, or NULL */
-	const enum sql_id *statements;   /* prepared at each connect; ended by SQL_NONE */
-	bool use_generic_plans;          /* engine: true; gateway: false (custom plans) */
+	const char *conninfo;          /* without user */
+	const char *role;              /* takt_engine, takt_gateway, takt_feed */
+	const char *const *channels;   /* NULL-terminated LISTEN list, or NULL */
+	const enum sql_id *statements; /* prepared at each connect; ended by SQL_NONE */
+	bool use_generic_plans;        /* engine: true; gateway: false (custom plans) */
 };
 
 /* A parameter in text format; p NULL is SQL null. Binary (bytea) when is_binary. */
@@ -50,9 +50,10 @@ struct store_param {
 	bool is_binary;
 };
 
-#define STORE_TEXT(s) ((struct store_param) { .p = (s) })
-#define STORE_NULL ((struct store_param) { .p = NULL })
-#define STORE_BYTES(ptr, len) ((struct store_param) { .p = (const char *)(ptr), .n = (int)(len), .is_binary = true })
+#define STORE_TEXT(s) ((struct store_param){.p = (s)})
+#define STORE_NULL ((struct store_param){.p = NULL})
+#define STORE_BYTES(ptr, len) \
+	((struct store_param){.p = (const char *)(ptr), .n = (int)(len), .is_binary = true})
 
 /* res is NULL exactly when e is not; res is valid during the call only. Text format columns. */
 typedef void store_cb(void *arg, const PGresult *res, const struct err *e);
@@ -66,7 +67,8 @@ bool store_is_up(const struct store *);
 
 /* Queue one statement of the current transaction. Parameters are copied. cb may be NULL.
  * When the store is down, cb gets ERR_TRANSIENT from the loop (never from inside this call). */
-void store_send(struct store *, enum sql_id, const struct store_param *params, int n, store_cb *cb, void *arg);
+void store_send(
+    struct store *, enum sql_id, const struct store_param *params, int n, store_cb *cb, void *arg);
 /* End the transaction; cb (may be NULL) learns of the commit: res is a PGRES_PIPELINE_SYNC result. */
 void store_sync(struct store *, store_cb *cb, void *arg);
 /* Statements sent and not answered. */

@@ -55,15 +55,20 @@ check_file(int fd, const char *name, struct err *e)
 	if (fstat(fd, &st) < 0)
 		return err_sys(e, "%s", name);
 	if (!S_ISREG(st.st_mode) || st.st_size != crypto_box_SECRETKEYBYTES) {
-		err_set(e, ERR_INVALID, "%s is not a key file of %d bytes", name, crypto_box_SECRETKEYBYTES);
-		return err_hint(e, "Restore it from a backup; what is sealed to a lost key cannot be opened.");
+		err_set(e, ERR_INVALID, "%s is not a key file of %d bytes", name,
+		    crypto_box_SECRETKEYBYTES);
+		return err_hint(
+		    e, "Restore it from a backup; what is sealed to a lost key cannot be opened.");
 	}
 	if (st.st_mode & 077) {
-		err_set(e, ERR_DENIED, "%s has mode %04o: group or others may use it", name, st.st_mode & 07777);
-		return err_hint(e, "chmod 600 it, and consider the key known to whoever could read it.");
+		err_set(e, ERR_DENIED, "%s has mode %04o: group or others may use it", name,
+		    st.st_mode & 07777);
+		return err_hint(
+		    e, "chmod 600 it, and consider the key known to whoever could read it.");
 	}
 	if (st.st_uid != geteuid() && st.st_uid != 0) {
-		err_set(e, ERR_DENIED, "%s belongs to user %u, not to %u", name, st.st_uid, geteuid());
+		err_set(
+		    e, ERR_DENIED, "%s belongs to user %u, not to %u", name, st.st_uid, geteuid());
 		return err_hint(e, "chown it to the user that the engine runs as.");
 	}
 	return 0;
@@ -161,7 +166,8 @@ seal_key_id(const struct seal_key *k)
 }
 
 int
-seal_to(const unsigned char public_key[SEAL_PUBLIC_B], const void *p, size_t n, struct buf *out, struct err *e)
+seal_to(const unsigned char public_key[SEAL_PUBLIC_B], const void *p, size_t n, struct buf *out,
+    struct err *e)
 {
 	init();
 	buf_reserve(out, n + SEAL_OVERHEAD_B + 1);
@@ -179,9 +185,11 @@ seal_open(const struct seal_key *k, const void *p, size_t n, struct buf *out, st
 		return err_set(e, ERR_INVALID, "sealed bytes are cut short: %zu", n);
 	/* Reserved whole before the secret is written, so that no copy stays behind in freed memory. */
 	buf_reserve(out, n - SEAL_OVERHEAD_B + 1);
-	if (crypto_box_seal_open((unsigned char *)out->p + out->n, p, n, k->public, k->secret) < 0) {
+	if (crypto_box_seal_open((unsigned char *)out->p + out->n, p, n, k->public, k->secret) <
+	    0) {
 		err_set(e, ERR_INVALID, "cannot open what should be sealed to key %s", k->id);
-		return err_hint(e, "It was sealed to another key or changed; enter the secret again.");
+		return err_hint(
+		    e, "It was sealed to another key or changed; enter the secret again.");
 	}
 	out->n += n - SEAL_OVERHEAD_B;
 	out->p[out->n] = 0;

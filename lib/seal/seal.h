@@ -37,7 +37,8 @@ const char *seal_key_id(const struct seal_key *);
 void seal_id(const unsigned char public_key[SEAL_PUBLIC_B], char id[SEAL_ID_LEN + 1]);
 
 /* Append the sealed bytes to out. Fails only for a public key that is none. */
-int seal_to(const unsigned char public_key[SEAL_PUBLIC_B], const void *p, size_t n, struct buf *out, struct err *e);
+int seal_to(const unsigned char public_key[SEAL_PUBLIC_B], const void *p, size_t n, struct buf *out,
+    struct err *e);
 /* Append what was sealed. ERR_INVALID: sealed to another key, or changed. */
 int seal_open(const struct seal_key *, const void *p, size_t n, struct buf *out, struct err *e);
 

@@ -60,8 +60,9 @@ class Probe:
     def up(self):
         return self.expect(lambda l: l.get("up"))
 
-    def send(self, tag, *statements, times=1):
-        self.process.stdin.write(json.dumps({"tag": tag, "tx": [list(s) for s in statements], "times": times}) + "\n")
+    def send(self, tag, *statements, times=1, sync=True):
+        self.process.stdin.write(json.dumps({"tag": tag, "tx": [list(s) for s in statements], "times": times,
+                                             "sync": sync}) + "\n")
         self.process.stdin.flush()
 
     def tx(self, tag, *statements):
@@ -194,6 +195,22 @@ def test_an_idle_connection_that_is_ended_comes_back(pg, probe):
     assert probe.expect(lambda l: l.get("down"))[-1]["depth"] == 0
     probe.up()
     assert probe.pid() != pid
+    probe.close()
+
+
+def test_the_tail_of_a_lost_transaction_is_not_executed(pg, probe):
+    """Its head died with the first connection; sent on the second, the tail alone would be half a transaction."""
+    pid = probe.pid()
+    probe.send("half", ("put", "1", "x"), sync=False)
+    wait_until(lambda: pg.sql("select 1 from pg_stat_activity where pid = %s and state = 'active' or "
+                              "pid = %s and query like 'insert into probe%%'", [pid, pid]))
+    pg.sql("select pg_terminate_backend(%s)", [pid])
+    probe.expect(lambda l: l.get("down"))
+    probe.up()
+    got = probe.tx("half", ("put", "2", "y"))
+    assert [l["code"] for l in got] == [TRANSIENT, TRANSIENT]
+    assert probe.tx("whole", ("put", "3", "z"))[-1].get("code") is None
+    assert rows(pg) == [(3, "z")]
     probe.close()
 
 

@@ -289,7 +289,7 @@ def test_migrate_once(tmp_path):
 
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-OPTIONS = re.findall(r'^\t\{ "(\w+)", (?:true|false), \{ (.*) \}, set_', (ROOT / "daemon/main/conf.c").read_text(), re.M)
+OPTIONS = re.findall(r'^\s+\{ ?"(\w+)", (?:true|false), \{(.*)\}, set_', (ROOT / "daemon/main/conf.c").read_text(), re.M)
 
 
 def test_the_sample_shows_every_option_with_its_default(tmp_path):

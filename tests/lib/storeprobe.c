@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * storeprobe CONNINFO ROLE [CHANNEL...]: drives daemon/store from a test. Each line of standard
- * input is one transaction, {"tag":"a","tx":[["put","1","x"],["div","0"]]}; everything that the
- * store reports is one JSON line on standard output. End of input closes the store.
+ * input is one transaction, {"tag":"a","tx":[["put","1","x"],["div","0"]]}, or with "sync":false the
+ * beginning of one; everything that the store reports is one JSON line on standard output. End of input closes the store.
  *
  * It brings a statement table of its own (schema probe, see test_31_store_connection.py), which
  * takes the place of the generated one at link time.
@@ -31,14 +31,15 @@
 _Static_assert(SQL_COUNT > 6, "the probe's statements need as many ids");
 
 const struct sql_statement sql_statements[SQL_COUNT] = {
-	[PUT] = { "put", "insert into probe.t values ($1::int, $2::text) returning n, v", 2 },
-	[DIV] = { "div", "select 1 / $1::int as q", 1 },
-	[RAISE] = { "raise", "select probe.raise($1, $2)", 2 },
-	[NOTIFY] = { "notify", "select pg_notify($1, $2)", 2 },
-	[PID] = { "pid", "select pg_backend_pid() as pid", 0 },
-	[BYTES] = { "bytes", "select length($1::bytea) as n, encode($1, 'hex') as hex, $2::text is null as is_null", 2 },
+    [PUT] = {"put", "insert into probe.t values ($1::int, $2::text) returning n, v", 2},
+    [DIV] = {"div", "select 1 / $1::int as q", 1},
+    [RAISE] = {"raise", "select probe.raise($1, $2)", 2},
+    [NOTIFY] = {"notify", "select pg_notify($1, $2)", 2},
+    [PID] = {"pid", "select pg_backend_pid() as pid", 0},
+    [BYTES] = {"bytes",
+	"select length($1::bytea) as n, encode($1, 'hex') as hex, $2::text is null as is_null", 2},
 };
-const struct sql_migration sql_migrations[] = { { 0, NULL, NULL } };
+const struct sql_migration sql_migrations[] = {{0, NULL, NULL}};
 
 struct reply {
 	char tag[40];
@@ -129,8 +130,9 @@ do_line(const char *line, size_t n)
 		log_fatal(LOG_STORE, "bad line: %s", e.message);
 	for (int64_t times = json_get_int(j, "times", 1); times > 0; times--) {
 		json_array_foreach(json_object_get(j, "tx"), i, statement)
-			send_statement(tag, (int)i, statement);
-		store_sync(store, on_answer, reply_new(tag, -1));
+		    send_statement(tag, (int)i, statement);
+		if (json_get_bool(j, "sync", true))
+			store_sync(store, on_answer, reply_new(tag, -1));
 	}
 }
 
@@ -179,9 +181,10 @@ on_notify(struct store *s, void *arg, const char *channel, const char *payload)
 int
 main(int argc, char **argv)
 {
-	static const enum sql_id all[] = { PUT, DIV, RAISE, NOTIFY, PID, BYTES, SQL_NONE };
-	const struct store_hooks hooks = { .on_up = on_up, .on_down = on_down, .on_notify = on_notify };
-	struct store_conf conf = { .statements = all };
+	static const enum sql_id all[] = {PUT, DIV, RAISE, NOTIFY, PID, BYTES, SQL_NONE};
+	const struct store_hooks hooks = {
+	    .on_up = on_up, .on_down = on_down, .on_notify = on_notify};
+	struct store_conf conf = {.statements = all};
 	ev_io in;
 
 	if (argc < 3)

@@ -42,10 +42,11 @@ tell(const char *what, const struct conf *c)
 	_cleanup_json_ json_t *j = NULL;
 
 	getrlimit(RLIMIT_CORE, &core);
-	j = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:s}", "role", role, "what", what, "pid",
-	    (int)getpid(), "ppid", (int)getppid(), "uid", (int)getuid(), "gid", (int)getgid(), "max_units",
-	    (int)c->max_units, "no_new_privs", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), "core", (int)core.rlim_cur,
-	    "can_be_root", setuid(0) == 0 && getuid() == 0, "node_name", c->node_name);
+	j = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:s}", "role", role,
+	    "what", what, "pid", (int)getpid(), "ppid", (int)getppid(), "uid", (int)getuid(), "gid",
+	    (int)getgid(), "max_units", (int)c->max_units, "no_new_privs",
+	    prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), "core", (int)core.rlim_cur, "can_be_root",
+	    setuid(0) == 0 && getuid() == 0, "node_name", c->node_name);
 	text = json_text(j);
 	dprintf(STDOUT_FILENO, "%s\n", text);
 }

@@ -62,13 +62,14 @@ static void
 test_every_option(void **state)
 {
 	struct err e = ERR_INIT;
-	_cleanup_conf_ struct conf *c = load("roles = {gateway}\n"
-					     "state_dir = \"/srv/takt\"\nnode_name = \"n1.example\"\n"
-					     "db = \"host=/run/pg dbname=x port=5433\"\n"
-					     "executor_socket = \"/run/e.sock\"\nplatform_dirs = {\"/a\", \"/b\"}\n"
-					     "listen = \"[::1]:8080\"\ngateway_user = nobody\n"
-					     "log_level = debug\nlog_format = json\nmax_units = 10000\nauto_migrate = false\n",
-	    &e);
+	_cleanup_conf_ struct conf *c =
+	    load("roles = {gateway}\n"
+		 "state_dir = \"/srv/takt\"\nnode_name = \"n1.example\"\n"
+		 "db = \"host=/run/pg dbname=x port=5433\"\n"
+		 "executor_socket = \"/run/e.sock\"\nplatform_dirs = {\"/a\", \"/b\"}\n"
+		 "listen = \"[::1]:8080\"\ngateway_user = nobody\n"
+		 "log_level = debug\nlog_format = json\nmax_units = 10000\nauto_migrate = false\n",
+		&e);
 
 	(void)state;
 	assert_non_null(c);
@@ -91,37 +92,37 @@ static const struct mistake {
 	const char *text, *field, *words;
 	int line;
 } mistakes[] = {
-	{ "max_units = 0\n", "max_units", "'0'", 1 },
-	{ "max_units = 10001\n", "max_units", "'10001'", 1 },
-	{ "max_units = -1\n", "max_units", "'-1'", 1 },
-	{ "max_units = 12x\n", "max_units", "'12x'", 1 },
-	{ "max_units = 99999999999999999999\n", "max_units", "'99999999999999999999'", 1 },
-	{ "\n\nlog_level = loud\n", "log_level", "'loud'", 3 },
-	{ "log_format = xml", "log_format", "'xml'", 1 },
-	{ "auto_migrate = perhaps\n", "auto_migrate", "'perhaps'", 1 },
-	{ "roles = {engine, boss}\n", "roles", "'engine, boss'", 1 },
-	{ "roles = {engine, engine}\n", "roles", "'engine, engine'", 1 },
-	{ "roles = {}\n", "roles", "''", 2 },
-	{ "state_dir = \"var/lib\"\n", "state_dir", "'var/lib'", 1 },
-	{ "platform_dirs = {\"/a\", \"b\"}\n", "platform_dirs", "'/a, b'", 1 },
-	{ "executor_socket = \"e.sock\"\n", "executor_socket", "'e.sock'", 1 },
-	{ "node_name = \"a b\"\n", "node_name", "'a b'", 1 },
-	{ "listen = \"127.0.0.1\"\n", "listen", "'127.0.0.1'", 1 },
-	{ "listen = \"127.0.0.1:0\"\n", "listen", "'127.0.0.1:0'", 1 },
-	{ "listen = \"127.0.0.1:65536\"\n", "listen", "'127.0.0.1:65536'", 1 },
-	{ "listen = \"localhost:7420\"\n", "listen", "'localhost:7420'", 1 },
-	{ "listen = \"::1:7420\"\n", "listen", "'::1:7420'", 1 },
-	{ "listen = \"[::1:7420\"\n", "listen", "'[::1:7420'", 1 },
-	{ "listen = \"[:7420\"\n", "listen", "'[:7420'", 1 },
-	{ "db = \"host=/run user=root\"\n", "db", "(not shown)", 1 },
-	{ "db = \"password=hunter2\"\n", "db", "(not shown)", 1 },
-	{ "db = \"nonsense\"\n", "db", "(not shown)", 1 },
-	{ "log_level = info\nmax_units = 5\nlog_level = warn\n", "log_level", "twice", 3 },
-	{ "max_unit = 5\n", "max_unit", "no such option", 1 },
-	{ "log_level\n", "", "end of file", 2 },
-	{ "log_level info\n", "log_level", "missing equal sign", 1 },
-	{ "roles = {engine\n", "", "", 2 },
-	{ "}\n", "", "", 1 },
+    {"max_units = 0\n", "max_units", "'0'", 1},
+    {"max_units = 10001\n", "max_units", "'10001'", 1},
+    {"max_units = -1\n", "max_units", "'-1'", 1},
+    {"max_units = 12x\n", "max_units", "'12x'", 1},
+    {"max_units = 99999999999999999999\n", "max_units", "'99999999999999999999'", 1},
+    {"\n\nlog_level = loud\n", "log_level", "'loud'", 3},
+    {"log_format = xml", "log_format", "'xml'", 1},
+    {"auto_migrate = perhaps\n", "auto_migrate", "'perhaps'", 1},
+    {"roles = {engine, boss}\n", "roles", "'engine, boss'", 1},
+    {"roles = {engine, engine}\n", "roles", "'engine, engine'", 1},
+    {"roles = {}\n", "roles", "''", 2},
+    {"state_dir = \"var/lib\"\n", "state_dir", "'var/lib'", 1},
+    {"platform_dirs = {\"/a\", \"b\"}\n", "platform_dirs", "'/a, b'", 1},
+    {"executor_socket = \"e.sock\"\n", "executor_socket", "'e.sock'", 1},
+    {"node_name = \"a b\"\n", "node_name", "'a b'", 1},
+    {"listen = \"127.0.0.1\"\n", "listen", "'127.0.0.1'", 1},
+    {"listen = \"127.0.0.1:0\"\n", "listen", "'127.0.0.1:0'", 1},
+    {"listen = \"127.0.0.1:65536\"\n", "listen", "'127.0.0.1:65536'", 1},
+    {"listen = \"localhost:7420\"\n", "listen", "'localhost:7420'", 1},
+    {"listen = \"::1:7420\"\n", "listen", "'::1:7420'", 1},
+    {"listen = \"[::1:7420\"\n", "listen", "'[::1:7420'", 1},
+    {"listen = \"[:7420\"\n", "listen", "'[:7420'", 1},
+    {"db = \"host=/run user=root\"\n", "db", "(not shown)", 1},
+    {"db = \"password=hunter2\"\n", "db", "(not shown)", 1},
+    {"db = \"nonsense\"\n", "db", "(not shown)", 1},
+    {"log_level = info\nmax_units = 5\nlog_level = warn\n", "log_level", "twice", 3},
+    {"max_unit = 5\n", "max_unit", "no such option", 1},
+    {"log_level\n", "", "end of file", 2},
+    {"log_level info\n", "log_level", "missing equal sign", 1},
+    {"roles = {engine\n", "", "", 2},
+    {"}\n", "", "", 1},
 };
 
 static void
@@ -137,9 +138,11 @@ test_mistakes(void **state)
 		if (c)
 			fail_msg("accepted: %s", m->text);
 		snprintf(line, sizeof(line), ":%d: ", m->line);
-		if (e.code != ERR_INVALID || (m->field[0] && strcmp(e.field, m->field)) || !strstr(e.message, m->words) ||
-		    strncmp(e.message, "/tmp/takt-conf-", 15) || !strstr(e.message, line) || !e.hint[0])
-			fail_msg("%s\n-> field '%s' message '%s' hint '%s'", m->text, e.field, e.message, e.hint);
+		if (e.code != ERR_INVALID || (m->field[0] && strcmp(e.field, m->field)) ||
+		    !strstr(e.message, m->words) || strncmp(e.message, "/tmp/takt-conf-", 15) ||
+		    !strstr(e.message, line) || !e.hint[0])
+			fail_msg("%s\n-> field '%s' message '%s' hint '%s'", m->text, e.field,
+			    e.message, e.hint);
 		assert_null(strstr(e.message, "hunter2"));
 	}
 }
@@ -174,7 +177,9 @@ test_host_checks(void **state)
 	assert_true(conf_check_host(c, &e) < 0);
 	assert_string_equal(e.field, "platform_dirs");
 	conf_free(c);
-	c = load("state_dir = \"/tmp\"\nplatform_dirs = {\"/tmp\"}\ngateway_user = \"no-such-user-here\"\n", &e);
+	c = load("state_dir = \"/tmp\"\nplatform_dirs = {\"/tmp\"}\ngateway_user = "
+		 "\"no-such-user-here\"\n",
+	    &e);
 	assert_true(conf_check_host(c, &e) < 0);
 	assert_string_equal(e.field, "gateway_user");
 	conf_free(c);
@@ -186,11 +191,13 @@ test_host_checks(void **state)
 static void
 test_what_may_change(void **state)
 {
-	static const char *const fixed[] = { "roles = {engine}", "state_dir = \"/x\"", "node_name = zz", "db = \"dbname=z\"",
-		"executor_socket = \"/z\"", "listen = \"127.0.0.1:1\"", "gateway_user = z" };
+	static const char *const fixed[] = {"roles = {engine}", "state_dir = \"/x\"",
+	    "node_name = zz", "db = \"dbname=z\"", "executor_socket = \"/z\"",
+	    "listen = \"127.0.0.1:1\"", "gateway_user = z"};
 	struct err e = ERR_INIT;
 	_cleanup_conf_ struct conf *base = load("", &e);
-	_cleanup_conf_ struct conf *soft = load("log_level = debug\nlog_format = json\nmax_units = 3\nplatform_dirs = {\"/z\"}\n", &e);
+	_cleanup_conf_ struct conf *soft = load(
+	    "log_level = debug\nlog_format = json\nmax_units = 3\nplatform_dirs = {\"/z\"}\n", &e);
 
 	(void)state;
 	assert_null(conf_fixed_difference(base, soft));
@@ -207,12 +214,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_every_option),
-		cmocka_unit_test(test_mistakes),
-		cmocka_unit_test(test_files),
-		cmocka_unit_test(test_host_checks),
-		cmocka_unit_test(test_what_may_change),
+	    cmocka_unit_test(test_defaults),
+	    cmocka_unit_test(test_every_option),
+	    cmocka_unit_test(test_mistakes),
+	    cmocka_unit_test(test_files),
+	    cmocka_unit_test(test_host_checks),
+	    cmocka_unit_test(test_what_may_change),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,7 +45,7 @@ test_round_trip(void **state)
 {
 	static const char secret[] = "hunter2\0with a NUL";
 	_cleanup_seal_key_ struct seal_key *k = NULL, *other = NULL;
-	_cleanup_secret_ struct buf sealed = { 0 }, opened = { 0 };
+	_cleanup_secret_ struct buf sealed = {0}, opened = {0};
 	struct err e = ERR_INIT;
 
 	(void)state;
@@ -76,7 +76,7 @@ static void
 test_empty_message_and_appending(void **state)
 {
 	_cleanup_seal_key_ struct seal_key *k = NULL;
-	_cleanup_buf_ struct buf sealed = { 0 }, opened = { 0 };
+	_cleanup_buf_ struct buf sealed = {0}, opened = {0};
 	struct err e = ERR_INIT;
 
 	(void)state;
@@ -144,7 +144,7 @@ test_bad_files_are_refused(void **state)
 static void
 test_makers_agree(void **state)
 {
-	char ids[8][SEAL_ID_LEN + 1] = { 0 };
+	char ids[8][SEAL_ID_LEN + 1] = {0};
 	int fds[2];
 
 	(void)state;
@@ -153,7 +153,8 @@ test_makers_agree(void **state)
 		if (fork() == 0) {
 			struct seal_key *k = seal_key_make(dfd, "key", NULL);
 
-			_exit(k && write(fds[1], seal_key_id(k), SEAL_ID_LEN) == SEAL_ID_LEN ? 0 : 1);
+			_exit(
+			    k && write(fds[1], seal_key_id(k), SEAL_ID_LEN) == SEAL_ID_LEN ? 0 : 1);
 		}
 	}
 	for (int i = 0; i < 8; i++) {
@@ -172,7 +173,7 @@ static void
 test_hash_and_id(void **state)
 {
 	_cleanup_seal_key_ struct seal_key *a = NULL, *b = NULL;
-	unsigned char h1[SEAL_HASH_B], h2[SEAL_HASH_B], zero[SEAL_PUBLIC_B] = { 0 };
+	unsigned char h1[SEAL_HASH_B], h2[SEAL_HASH_B], zero[SEAL_PUBLIC_B] = {0};
 	char id[SEAL_ID_LEN + 1];
 	struct err e = ERR_INIT;
 
@@ -194,12 +195,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_empty_message_and_appending, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_key_is_kept, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_bad_files_are_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_makers_agree, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_hash_and_id, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_empty_message_and_appending, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_key_is_kept, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_bad_files_are_refused, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_makers_agree, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_hash_and_id, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
