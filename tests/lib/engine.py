@@ -54,6 +54,7 @@ class Engine:
             if executor:
                 self.start_executor()
             self.start_engine()
+            wait_until(lambda: self.one("select id from takt.node"), 30, "the engine to enter its node")
         except BaseException:
             self.close()
             raise
