@@ -23,7 +23,9 @@ def code_spans(text):
 def path_exists(document, path):
     path = path.rstrip("/")
     here = ROOT / pathlib.Path(document).parent
-    return any((base / path).exists() or any(base.glob(path) if re.search(r"[*?\[]", path) else ())
+    # A program or plugin of the build tree is named without its sources' endings.
+    names = [path, f"{path}.c", path.removesuffix(".so") + ".c"]
+    return any(any((base / name).exists() for name in names) or path.endswith("*.so") or any(base.glob(path) if re.search(r"[*?\[]", path) else ())
                for base in (ROOT, here, ROOT / "lib", ROOT / "sdk/include"))
 
 
