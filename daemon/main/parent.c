@@ -128,6 +128,9 @@ exec_child(const struct child *c, pid_t parent)
 	if (P.conf_fd == CONF_FD ? io_set_cloexec(CONF_FD, false) < 0
 				 : dup2(P.conf_fd, CONF_FD) < 0)
 		_exit(EX_OSERR);
+	/* What we were started with is not the roles': they tell no service manager, hold no file. */
+	unsetenv("NOTIFY_SOCKET");
+	close_range(CONF_FD + 1, ~0U, 0);
 	execv("/proc/self/exe",
 	    (char *const *)argv); /* this very file, even if it was replaced on disk */
 	log_error(LOG_MAIN, "starting %s: %s", c->name, strerror(errno));
@@ -337,6 +340,8 @@ parent_run(struct conf *take_conf, const char *trace, bool is_debug)
 		log_error(LOG_MAIN, "%s", err_text(&e, text, sizeof(text)));
 		return 1;
 	}
+	if (P.conf->has_gateway && !P.conf->gateway_user[0] && geteuid() == 0)
+		log_warn(LOG_MAIN, "the gateway runs as root: set gateway_user");
 	P.children[ENGINE].is_wanted = P.conf->has_engine;
 	P.children[GATEWAY].is_wanted = P.conf->has_gateway;
 	for (int i = 0; i < CHILD_COUNT; i++) {

@@ -23,14 +23,15 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes user: needs root
 
 
 class Taktd:
-    def __init__(self, directory, args=(), env=None, **settings):
+    def __init__(self, directory, args=(), env=None, pass_fds=(), **settings):
         self.directory = directory
         self.file = directory / "taktd.conf"
         self.settings = {"state_dir": str(directory), "platform_dirs": [str(directory)], "auto_migrate": "false",
                          "node_name": "n1", **settings}
         self.write()
         self.process = subprocess.Popen([PROBE, "-c", self.file, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        text=True, env={**os.environ, **(env or {})})
+                                        text=True, pass_fds=pass_fds,
+                                        env={**os.environ, "NOTIFY_SOCKET": "", **(env or {})})
         self.facts = queue.Queue()
         self.log = []
         threading.Thread(target=self._read, daemon=True).start()
@@ -212,6 +213,21 @@ def test_what_needs_a_restart_is_said(start):
     t.process.send_signal(signal.SIGHUP)
     t.wait_log("listen has changed; that takes effect when taktd is started again")
     t.end()
+
+
+def test_roles_inherit_no_descriptor(tmp_path):
+    """Only standard ones and the configuration, whatever taktd itself was started with."""
+    with open(tmp_path / "secret", "w", encoding="utf-8") as f:
+        t = Taktd(tmp_path, pass_fds=[f.fileno()])
+        try:
+            for fact in t.fact("start").values():
+                files = {os.readlink(p) for p in pathlib.Path(f"/proc/{fact['pid']}/fd").iterdir()}
+                assert f.name not in files and any("taktd.conf" in name for name in files)
+                assert b"NOTIFY_SOCKET" not in pathlib.Path(f"/proc/{fact['pid']}/environ").read_bytes()
+            t.end()
+        finally:
+            t.process.kill()
+            t.process.wait()
 
 
 def test_readiness_is_told(start, tmp_path):
