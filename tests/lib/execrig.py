@@ -60,12 +60,13 @@ def tagged(tags):
 class Rig:
     """A state directory, a plugin directory, an executor."""
 
-    def __init__(self, plugins=('witness', 'tree', 'crash'), max_units=200):
+    def __init__(self, plugins=('witness', 'tree', 'crash'), max_units=200, more_args=()):
         self.dir = tempfile.mkdtemp(prefix='takt-exec-')
         self.state = os.path.join(self.dir, 'state')
         self.plugins = os.path.join(self.dir, 'plugins')
         self.log_path = os.path.join(self.dir, 'executor.log')
         self.max_units = max_units
+        self.more_args = list(more_args)
         self.tags = set()
         self.keepers = set()
         self.proc = None
@@ -85,8 +86,8 @@ class Rig:
         with open(self.log_path, 'ab') as log:
             self.proc = subprocess.Popen(
                 [f'{BUILD}/takt-executor', '--state', self.state, '--plugin-dir', self.plugins,
-                 '--max-units', str(self.max_units)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                 '--max-units', str(self.max_units), *self.more_args],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=self.preexec)
         wait_for(f'executor ready, see {self.log_path}: {self.log()[-2000:]}',
                  lambda: len(re.findall(r'exec: ready$', self.log(), re.M)) > seen or self.proc.poll() is not None)
         assert self.proc.poll() is None, self.log()
@@ -245,13 +246,13 @@ class Engine:
             self.take(f)
 
     def start(self, task_type, params, timeout_ms=60000, grace_ms=1000, output_limit_b=8 << 20,
-              seal_pk='', secret=None, target=None, uid=None, epoch=1):
+              seal_pk='', secret=None, target=None, uid=None, epoch=1, host_key=None):
         uid = uid or f'{uuid.uuid4()}.1.0'
         run = uid.split('.')[0]
         body = json.dumps({
             'identity': {'run': run, 'task': None, 'attempt': 1, 'epoch': epoch, 'unit': 0},
             'params': params, 'target': target, 'secret': secret or {},
-            'host_key': {'policy': 'strict', 'known': []}}).encode()
+            'host_key': host_key or {'policy': 'strict', 'known': []}}).encode()
         fd = os.memfd_create('input')
         try:
             os.write(fd, body)

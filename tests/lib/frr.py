@@ -239,14 +239,15 @@ class FrrLab:
         (r.etc / "frr.conf").write_text(config_text(no, r.name))
         (r.etc / "vtysh.conf").write_text(f"service integrated-vtysh-config\nhostname {r.name}\nbanner motd file {r.etc}/motd\n")
         (r.etc / "motd").write_text(f"{r.name}: authorised access only\n{r.name}# this only looks like a prompt\n")
+        # Here, not in r.dir: sshd reads it as the user, who may not enter the caller's directory.
+        (r.etc / "authorized_keys").write_text((self.dir / "id.pub").read_text())
         for f in r.etc.iterdir():
             shutil.chown(f, "frr", "frrvty")
             os.chmod(f, 0o640)
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(r.dir / "host_key"))
-        (r.dir / "authorized_keys").write_text((self.dir / "id.pub").read_text())
         (r.dir / "sshd_config").write_text("\n".join((
             f"Port {r.port}", "ListenAddress 127.0.0.1", f"HostKey {r.dir}/host_key", f"PidFile {r.dir}/sshd.pid",
-            f"AuthorizedKeysFile {r.dir}/authorized_keys", "StrictModes no", "UsePAM no", "PasswordAuthentication yes",
+            f"AuthorizedKeysFile {r.etc}/authorized_keys", "StrictModes no", "UsePAM no", "PasswordAuthentication yes",
             "KbdInteractiveAuthentication no", f"AllowUsers {r.username}", "PrintMotd no", "PrintLastLog no",
             "UseDNS no", "MaxStartups 200:30:400", "LogLevel ERROR", "AllowTcpForwarding no", "X11Forwarding no",
             f"ForceCommand /usr/bin/vtysh -N {r.pathspace}", "")))
