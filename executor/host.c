@@ -28,6 +28,7 @@
 #define ARTIFACTS_MAX 16u
 #define ARTIFACT_PART 60000u
 #define EVENTS_MAX 10000u
+#define EVENTS_MAX_B (16u << 20)
 
 static const struct json_limits doc_limits = {JSON_DOC_MAX, 30, 20000};
 
@@ -222,8 +223,9 @@ host_emit(takt_ctx *ctx, takt_str type, int32_t severity, takt_str data_json)
 	    !is_slug(type, "abcdefghijklmnopqrstuvwxyz0123456789_"))
 		return TAKT_E_PARAMS;
 	pthread_mutex_lock(&ctx->lock);
-	has_room = ctx->events < EVENTS_MAX;
+	has_room = ctx->events < EVENTS_MAX && ctx->events_b + data_json.n <= EVENTS_MAX_B;
 	ctx->events += has_room;
+	ctx->events_b += has_room ? data_json.n : 0;
 	pthread_mutex_unlock(&ctx->lock);
 	if (!has_room)
 		return TAKT_E_PARAMS;

@@ -28,6 +28,7 @@ struct takt_ctx {
 	size_t secrets_n;
 	pthread_mutex_t lock; /* artifact parts stay together; counters */
 	unsigned artifacts, events;
+	size_t events_b;
 };
 
 /* Fill ctx from the memfd. */

@@ -76,8 +76,8 @@ on_event(struct keeper *k, const struct frame *f)
 	json_t *data = json_object_get(f->json, "data");
 	_cleanup_json_ json_t *j = NULL;
 
-	if (k->events >= EVENTS_MAX) {
-		intake_bad(k, "more than %u events", EVENTS_MAX);
+	if (k->events >= EVENTS_MAX || k->events_b + f->size > EVENTS_MAX_B) {
+		intake_bad(k, "more than %u events or %u bytes of them", EVENTS_MAX, EVENTS_MAX_B);
 		return;
 	}
 	if (!is_slug(type, 64, "abcdefghijklmnopqrstuvwxyz0123456789_") ||

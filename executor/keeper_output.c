@@ -30,20 +30,46 @@ output_init(struct keeper *k)
 	k->out.tail_limit = limit - limit / 2;
 }
 
+/* Say what the cap or a full disk swallowed before anything behind it is written. */
+static int
+close_gap(struct keeper *k)
+{
+	struct keeper_output *o = &k->out;
+	_cleanup_json_ json_t *j = NULL;
+
+	if (!o->gap_b)
+		return 0;
+	j = json_pack("{s:I, s:I}", "off", (json_int_t)(o->chunk_off - o->gap_b), "cut_b",
+	    (json_int_t)o->gap_b);
+	if (journal_add(k, FRAME_J_OUTPUT_CUT, j, NULL, 0) < 0)
+		return -1;
+	o->gap_b = 0;
+	return 0;
+}
+
+static int
+add_chunk(struct keeper *k)
+{
+	struct keeper_output *o = &k->out;
+	_cleanup_json_ json_t *j = json_pack(
+	    "{s:I, s:I}", "off", (json_int_t)o->chunk_off, "raw_b", (json_int_t)o->chunk_n);
+	size_t n =
+	    ZSTD_compressCCtx(k->zstd, k->packed, sizeof(k->packed), o->chunk, o->chunk_n, 1);
+
+	return ZSTD_isError(n) ? -1 : journal_add(k, FRAME_J_OUTPUT, j, k->packed, n);
+}
+
 void
 output_flush(struct keeper *k)
 {
 	struct keeper_output *o = &k->out;
-	_cleanup_json_ json_t *j = NULL;
-	size_t n;
 
 	if (!o->chunk_n)
 		return;
-	n = ZSTD_compressCCtx(k->zstd, k->packed, sizeof(k->packed), o->chunk, o->chunk_n, 1);
-	j = json_pack(
-	    "{s:I, s:I}", "off", (json_int_t)o->chunk_off, "raw_b", (json_int_t)o->chunk_n);
-	if (ZSTD_isError(n) || !j || journal_add(k, FRAME_J_OUTPUT, j, k->packed, n) < 0)
+	if (close_gap(k) < 0 || add_chunk(k) < 0) {
 		o->cut_b += o->chunk_n;
+		o->gap_b += o->chunk_n;
+	}
 	o->chunk_off += o->chunk_n;
 	o->chunk_n = 0;
 }
@@ -148,12 +174,11 @@ output_finish(struct keeper *k)
 
 	output_flush(k);
 	if (cut) {
-		_cleanup_json_ json_t *j = json_pack(
-		    "{s:I, s:I}", "off", (json_int_t)o->chunk_off, "cut_b", (json_int_t)cut);
-
-		journal_add(k, FRAME_J_OUTPUT_CUT, j, NULL, 0);
+		/* One frame for what the cap cut, joined with what the disk may have refused before. */
+		o->gap_b += cut;
 		o->cut_b += cut;
 		o->chunk_off += cut;
+		close_gap(k);
 	}
 	at = kept ? cut % o->tail_limit : 0;
 	for (uint64_t left = kept; left;) {
@@ -164,4 +189,5 @@ output_finish(struct keeper *k)
 		at = 0;
 	}
 	output_flush(k);
+	close_gap(k);
 }

@@ -19,6 +19,8 @@
 #define OUTPUT_FLUSH_MS 250
 #define PROGRESS_EVERY_MS 500
 #define EVENTS_MAX 10000u
+/* The host stops at 16 MiB; what it says is a little longer as a frame. */
+#define EVENTS_MAX_B (24u << 20)
 #define ARTIFACTS_MAX 16u
 #define ARTIFACT_MAX (16u << 20)
 #define ARTIFACT_PART 60000u
@@ -39,6 +41,8 @@ struct keeper_output {
 	uint64_t head_limit, tail_limit;
 	unsigned char *ring; /* last tail_limit bytes once the head is full; NULL before */
 	uint64_t ring_n;     /* bytes ever put into the ring */
+	uint64_t
+	    gap_b; /* just before chunk_off: could not be written, not yet said in the journal */
 	uint64_t cut_b;
 };
 
@@ -78,6 +82,7 @@ struct keeper {
 	json_t *progress;
 	int64_t progress_at;
 	unsigned events;
+	size_t events_b;
 	struct keeper_output out;
 	struct keeper_artifact art;
 	ZSTD_CCtx *zstd;

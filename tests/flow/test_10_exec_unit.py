@@ -4,6 +4,7 @@
 import ctypes
 import json
 import os
+import resource
 import subprocess
 import sys
 import uuid
@@ -214,6 +215,24 @@ def test_drop_kills_and_forgets(rig, engine):
     engine.peer.send('DROP', {'unit': unit.id})
     execrig.wait_for('directory removed', lambda: not os.path.exists(rig.unit_dir(unit.id)))
     assert not execrig.tagged({tag})
+
+
+def test_a_disk_that_is_full_eats_output_but_no_result():
+    """A file size limit stands for it: the journal cannot grow, the result was given room before."""
+    limited = execrig.Rig(preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000)))
+    try:
+        engine = execrig.Engine(limited)
+        unit = engine.finish(engine.start('crash', {'mode': 'noise', 'kib': 2048}))
+        r = unit.result
+        assert r['class'] == 'passed' and r['output_b'] > 2 << 20
+        out, cuts = unit.output()
+        # What is there is right, what is missing is counted.
+        assert 0 < len(out) < 100000
+        assert r['output_cut_b'] == r['output_b'] - len(out) >= sum(n for _, n in cuts)
+        assert os.path.getsize(os.path.join(limited.unit_dir(unit.id), 'journal')) <= 100000
+        engine.close()
+    finally:
+        limited.stop()
 
 
 def test_a_newer_hello_wins_and_garbage_is_closed(rig, engine):

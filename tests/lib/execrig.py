@@ -60,7 +60,8 @@ def tagged(tags):
 class Rig:
     """A state directory, a plugin directory, an executor."""
 
-    def __init__(self, plugins=('witness', 'tree', 'crash'), max_units=200, more_args=()):
+    def __init__(self, plugins=('witness', 'tree', 'crash'), max_units=200, more_args=(), preexec=None):
+        self.preexec = preexec
         self.dir = tempfile.mkdtemp(prefix='takt-exec-')
         self.state = os.path.join(self.dir, 'state')
         self.plugins = os.path.join(self.dir, 'plugins')

@@ -53,6 +53,25 @@ crash_flood(const json_t *p)
 	return TAKT_OK;
 }
 
+/* Output that does not compress. */
+static takt_rc
+crash_noise(const json_t *p)
+{
+	char block[1024];
+	uint64_t x = 88172645463325252u;
+
+	for (int64_t i = 0; i < param_int(p, "kib", 64); i++) {
+		for (size_t n = 0; n < sizeof(block); n++) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+			block[n] = (char)(x >> 32);
+		}
+		fwrite(block, sizeof(block), 1, stdout);
+	}
+	return TAKT_OK;
+}
+
 /* Bytes that are no frame, to whatever socket there is. */
 static takt_rc
 crash_forge(const json_t *p)
@@ -116,9 +135,9 @@ static const struct {
 	const char *name;
 	takt_rc (*f)(const json_t *);
 } modes[] = {{"segv", crash_segv}, {"abort", crash_abort}, {"exit", crash_exit},
-    {"flood", crash_flood}, {"forge", crash_forge}, {"early_end", crash_early_end},
-    {"close_all", crash_close_all}, {"hang", crash_hang}, {"kill_keeper", crash_kill_keeper},
-    {"odd_rc", crash_odd_rc}};
+    {"flood", crash_flood}, {"noise", crash_noise}, {"forge", crash_forge},
+    {"early_end", crash_early_end}, {"close_all", crash_close_all}, {"hang", crash_hang},
+    {"kill_keeper", crash_kill_keeper}, {"odd_rc", crash_odd_rc}};
 
 static takt_rc
 crash_run(const takt_host *host, takt_ctx *ctx, takt_str params)
