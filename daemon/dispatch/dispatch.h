@@ -27,4 +27,4 @@ void dispatch_hello(struct engine *);
 void dispatch_frame(struct engine *, const struct frame *);
 
 /* A memfd with what the unit needs, secrets opened; or a negative code, *e says why. */
-int start_memfd(struct engine *, struct unit *, struct err *e);
+int start_memfd(struct engine *, struct unit *, struct err *err);

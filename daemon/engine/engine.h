@@ -77,7 +77,7 @@ struct engine {
 /* Ask for a job; it starts as soon as the gate is free. Safe to call from anywhere. */
 void engine_want(struct engine *, enum engine_job);
 /* The job in flight is over (also when it failed: then it is asked for again after a pause if retry). */
-void engine_done(struct engine *, const struct err *e);
+void engine_done(struct engine *, const struct err *err);
 /* What the database holds of our runs is unknown: drop the memory, connect to the executor anew. */
 void engine_resync(struct engine *, const char *why);
 /* True while the lease is held for certain: 20 s since the sending of the last renewal that was acked. */

@@ -31,6 +31,7 @@
 #include "base/banned.h"
 
 #define FLUSH_LIMIT_S 5.0
+#define RESYNC_PAUSE_S 0.3 /* what failed once may fail again at once */
 
 static const char *const channels[] = {"takt_command", "takt_schedule", NULL};
 
@@ -66,13 +67,13 @@ engine_resync(struct engine *e, const char *why)
 	link_stop(e->link);
 	forget(e);
 	if (e->is_node_up)
-		link_start(e->link);
+		link_start(e->link, RESYNC_PAUSE_S);
 }
 
 static void
 on_node_entered(struct engine *e)
 {
-	link_start(e->link);
+	link_start(e->link, 0);
 	poll_now(e);
 }
 
@@ -131,7 +132,7 @@ on_reload(struct ev_loop *loop, struct ev_signal *w, int revents)
 		    err_text(&err, text, sizeof(text)));
 		return;
 	}
-	log_set_level(conf->log_level);
+	log_init("engine", conf->log_level, conf->log_format);
 	e->max_units = conf->max_units;
 	/* The one from the start is the caller's; one from a reload is ours. */
 	conf_free(e->own_conf);

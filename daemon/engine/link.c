@@ -202,13 +202,13 @@ link_free(struct link *l)
 }
 
 void
-link_start(struct link *l)
+link_start(struct link *l, double delay_s)
 {
 	l->is_wanted = true;
 	if (l->fd >= 0 || ev_is_active(&l->again))
 		return;
 	l->backoff_s = BACKOFF_MIN_S;
-	ev_timer_set(&l->again, 0, 0);
+	ev_timer_set(&l->again, delay_s, 0);
 	ev_timer_start(l->engine->loop, &l->again);
 }
 

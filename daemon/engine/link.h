@@ -24,8 +24,8 @@ struct link_hooks {
 /* Opens nothing yet. path: the executor's socket, copied. */
 struct link *link_new(struct engine *, const char *path, const struct link_hooks *);
 void link_free(struct link *);
-/* Connect, now and after every loss, until link_stop(). */
-void link_start(struct link *);
+/* Connect, after delay_s and after every loss, until link_stop(). */
+void link_start(struct link *, double delay_s);
 /* Close and stay closed; on_down is not called. */
 void link_stop(struct link *);
 bool link_is_up(const struct link *);

@@ -183,6 +183,17 @@ handle(struct engine *e, struct unit *u, const struct frame *inner, bool is_repl
 			handlers[i].handle(e, u, inner);
 }
 
+/* Passed over, so that what follows is not asked for again and again; a result must end its unit. */
+static void
+unreadable(struct engine *e, struct unit *u, const struct frame *outer, const char *why)
+{
+	log_error(LOG_RECORD, "run %s unit %d: a malformed journal frame at %llu: %s", u->run->id,
+	    u->no, (unsigned long long)outer->off, why);
+	u->journal_next = json_get_int(outer->json, "next", u->journal_next);
+	if (outer->type == FRAME_RESULT)
+		record_unit_ended(e, u, RC_internal, "takt.result_unreadable", why, "");
+}
+
 void
 record_frame(struct engine *e, struct unit *u, const struct frame *outer)
 {
@@ -196,13 +207,12 @@ record_frame(struct engine *e, struct unit *u, const struct frame *outer)
 		return;
 	if (!is_result && off < u->journal_next)
 		return;
-	if (!is_result && off > u->journal_next) {
+	if (off > u->journal_next) {
 		attach_again(e, u);
 		return;
 	}
 	if (frame_unwrap(outer, &inner, &err) < 0) {
-		log_error(LOG_RECORD, "run %s unit %d: a malformed journal frame at %lld: %s",
-		    u->run->id, u->no, (long long)off, err.message);
+		unreadable(e, u, outer, err.message);
 		return;
 	}
 	bool is_replay = !is_result && off < u->journal_off;

@@ -288,6 +288,15 @@ run_fenced(struct engine *e, struct run *r)
 	run_forget(e, r);
 }
 
+/* Ended, or waiting for its next attempt, which without a delay is due now. */
+static void
+run_left(struct engine *e, struct run *r)
+{
+	if (r->state == TASK_retry_wait)
+		engine_want(e, JOB_RETRY);
+	run_forget(e, r);
+}
+
 static void
 batch_committed(struct batch *b)
 {
@@ -306,7 +315,7 @@ batch_committed(struct batch *b)
 		if (!json_object_get(b->moved, r->id))
 			run_fenced(e, r);
 		else if (task_state_is_terminal(r->state) || r->state == TASK_retry_wait)
-			run_forget(e, r);
+			run_left(e, r);
 	}
 	e->on_units_done(e);
 }
