@@ -24,6 +24,7 @@
 #define HEAD_TIMEOUT_S 10
 #define IDLE_TIMEOUT_S 60
 #define DRAIN_S 5.0
+#define DRAIN_STEP_S 0.05
 #define TOKEN_CHECK_S 10.0
 
 static int
@@ -157,10 +158,15 @@ open_database(struct gateway *gw)
 	gw->feed = feed_open(gw);
 }
 
+/* Until nothing is open or the time is over. */
 static void
-on_drained(struct ev_loop *loop, _unused_ ev_timer *w, _unused_ int events)
+on_drain(struct ev_loop *loop, ev_timer *w, _unused_ int events)
 {
-	ev_break(loop, EVBREAK_ALL);
+	struct gateway *gw = w->data;
+
+	gw->drains++;
+	if ((!gw->socks && !gw->awaiting && !store_depth(gw->db)) || gw->drains > DRAIN_S / DRAIN_STEP_S)
+		ev_break(loop, EVBREAK_ALL);
 }
 
 /* Orderly stop: no new work, sockets are told 1012 (their clients come back), a moment for answers. */
@@ -176,7 +182,6 @@ on_stop(struct ev_loop *loop, ev_signal *w, _unused_ int events)
 	log_info(LOG_GATEWAY, "stopping");
 	gw->is_stopping = true;
 	socket_drain(gw);
-	ev_timer_set(&gw->drain, gw->socks || gw->awaiting || store_depth(gw->db) ? DRAIN_S : 0.1, 0.0);
 	ev_timer_start(loop, &gw->drain);
 }
 
@@ -208,9 +213,9 @@ watch(struct gateway *gw)
 	ev_signal_init(&gw->term, on_stop, SIGTERM);
 	ev_signal_init(&gw->intr, on_stop, SIGINT);
 	ev_signal_init(&gw->hup, on_hup, SIGHUP);
-	ev_timer_init(&gw->drain, on_drained, 0.0, 0.0);
+	ev_timer_init(&gw->drain, on_drain, DRAIN_STEP_S, DRAIN_STEP_S);
 	ev_timer_init(&gw->socks_check, on_check_tokens, TOKEN_CHECK_S, TOKEN_CHECK_S);
-	gw->term.data = gw->intr.data = gw->hup.data = gw->socks_check.data = gw;
+	gw->term.data = gw->intr.data = gw->hup.data = gw->drain.data = gw->socks_check.data = gw;
 	ev_signal_start(gw->loop, &gw->term);
 	ev_signal_start(gw->loop, &gw->intr);
 	ev_signal_start(gw->loop, &gw->hup);

@@ -40,6 +40,7 @@ struct gateway {
 	struct sock *socks;
 	unsigned conns;
 	bool is_stopping;
+	unsigned drains;
 	ev_signal term, intr, hup;
 	ev_timer drain, socks_check;
 };
