@@ -5,7 +5,7 @@
  * that tests need not believe Takt's tables. Parameters: file, label, steps, step_ms, output_b
  * (bytes of filler per step), fail (text: the unit fails with it), rc, artifact_b, secret (an
  * artifact is secret), events, durable (0: no fsync), show_secret_length, fail_device (only that
- * device fails), fail_until_attempt (later attempts pass).
+ * device fails), fail_until_attempt (later attempts pass), config (given back as a backup would).
  */
 #include "params.h"
 
@@ -65,6 +65,16 @@ give_artifact(const struct witness *w)
 	free(body);
 }
 
+/* As `backup` gives one: the exact body as a secret, and the one to show. */
+static void
+give_config(const struct witness *w, const char *text)
+{
+	takt_str meta = {"{\"captured_at_us\":1795356123000000}", 35};
+
+	w->host->artifact(w->ctx, (takt_str){"config", 6}, meta, text, strlen(text), 1);
+	w->host->artifact(w->ctx, (takt_str){"config.normalised", 17}, meta, text, strlen(text), 0);
+}
+
 static takt_rc
 run_steps(const struct witness *w)
 {
@@ -82,6 +92,8 @@ run_steps(const struct witness *w)
 		    (takt_str){"{\"n\":1}", 7});
 	if (json_object_get(w->params, "artifact_b"))
 		give_artifact(w);
+	if (*param_str(w->params, "config", ""))
+		give_config(w, param_str(w->params, "config", ""));
 	if (param_int(w->params, "show_secret_length", 0)) {
 		size_t n = 0;
 		const char *s = w->host->secret(w->ctx, "password", &n);
@@ -153,7 +165,7 @@ static const takt_task_type witness_type = {
 static const takt_task_type witness_each_type = {
     .struct_size = sizeof(takt_task_type),
     .targets = TAKT_TARGETS_EACH,
-    .caps = TAKT_CAP_SECRETS,
+    .caps = TAKT_CAP_SECRETS | TAKT_CAP_ARTIFACTS,
     .id = "witness_each",
     .version = "1.0.0",
     .title = "Witness per device",
