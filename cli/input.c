@@ -79,11 +79,12 @@ ask(const char *what)
 	}
 	hidden = shown;
 	hidden.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
+	/* Before the prompt: what is typed once it is seen must not be flushed away. */
+	tcsetattr(fileno(tty), TCSAFLUSH, &hidden);
 	fprintf(tty, "%s: ", what);
 	fflush(tty);
-	tcsetattr(fileno(tty), TCSAFLUSH, &hidden);
 	got = fgets(line, sizeof(line), tty);
-	tcsetattr(fileno(tty), TCSAFLUSH, &shown);
+	tcsetattr(fileno(tty), TCSANOW, &shown);
 	fputc('\n', tty);
 	if (!got)
 		return NULL;
