@@ -30,7 +30,8 @@ static const char schema[] =
 static takt_rc
 fail(const takt_host *host, takt_ctx *ctx, takt_rc rc, const char *code, const char *message)
 {
-	takt_err e = {.struct_size = sizeof(e), .rc = rc, .code = STR(code), .message = STR(message)};
+	takt_err e = {
+	    .struct_size = sizeof(e), .rc = rc, .code = STR(code), .message = STR(message)};
 	return host->fail(ctx, &e);
 }
 
@@ -39,7 +40,8 @@ put_artifact(const takt_host *host, takt_ctx *ctx, const char *kind, const takt_
     takt_str body, int is_secret)
 {
 	char meta[160];
-	snprintf(meta, sizeof(meta), "{\"captured_at_us\":%lld,\"duration_us\":%lld,\"size_b\":%zu}",
+	snprintf(meta, sizeof(meta),
+	    "{\"captured_at_us\":%lld,\"duration_us\":%lld,\"size_b\":%zu}",
 	    (long long)b->started_at_us, (long long)b->duration_us, body.n);
 	return host->artifact(ctx, STR(kind), STR(meta), body.p, body.n, is_secret);
 }

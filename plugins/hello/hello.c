@@ -27,7 +27,8 @@ static const char schema[] =
 static takt_rc
 fail(const takt_host *host, takt_ctx *ctx, takt_rc rc, const char *code, const char *message)
 {
-	takt_err e = {.struct_size = sizeof(e), .rc = rc, .code = STR(code), .message = STR(message)};
+	takt_err e = {
+	    .struct_size = sizeof(e), .rc = rc, .code = STR(code), .message = STR(message)};
 	return host->fail(ctx, &e);
 }
 
@@ -50,7 +51,8 @@ greet(const takt_host *host, takt_ctx *ctx, const char *name, int steps, int ste
 		host->log(ctx, TAKT_LOG_INFO, STR(line));
 		host->progress(ctx, (uint64_t)i, (uint64_t)steps, STR("greeting"));
 		if (pause_ms(host, ctx, step_ms))
-			return fail(host, ctx, TAKT_E_CANCELLED, "hello.cancelled", "asked to stop");
+			return fail(
+			    host, ctx, TAKT_E_CANCELLED, "hello.cancelled", "asked to stop");
 	}
 	return TAKT_OK;
 }

@@ -76,8 +76,7 @@ try_publickey(struct takt_ssh *s)
 {
 	ssh_key key = NULL;
 	if (ssh_pki_import_privkey_base64(session_secret(s, "private_key"),
-		session_secret(s, "passphrase"), NULL, NULL, &key)
-	    != SSH_OK)
+		session_secret(s, "passphrase"), NULL, NULL, &key) != SSH_OK)
 		return session_fail(s, TAKT_E_AUTH, "ssh.bad_private_key",
 		    "Give a private key in PEM or OpenSSH form, with its passphrase.",
 		    "the private key of the credential for %s cannot be read", s->name);
@@ -100,7 +99,8 @@ answer_round(struct takt_ssh *s)
 	for (int i = 0; i < n; i++) {
 		char is_shown = 0;
 		const char *prompt = ssh_userauth_kbdint_getprompt(s->ssh, (unsigned)i, &is_shown);
-		bool is_name = is_shown && prompt && (strcasestr(prompt, "user") || strcasestr(prompt, "login"));
+		bool is_name = is_shown && prompt &&
+			       (strcasestr(prompt, "user") || strcasestr(prompt, "login"));
 		const char *answer = session_secret(s, is_name ? "username" : "password");
 		if (ssh_userauth_kbdint_setanswer(s->ssh, (unsigned)i, answer ? answer : "") < 0)
 			return SSH_AUTH_ERROR;
@@ -127,7 +127,8 @@ static const struct method {
 	int excludes; /* methods that send the same secret */
 	int (*try_it)(struct takt_ssh *);
 } methods[] = {
-    {SSH_AUTH_METHOD_PUBLICKEY, "publickey", "private_key", SSH_AUTH_METHOD_PUBLICKEY, try_publickey},
+    {SSH_AUTH_METHOD_PUBLICKEY, "publickey", "private_key", SSH_AUTH_METHOD_PUBLICKEY,
+	try_publickey},
     {SSH_AUTH_METHOD_PASSWORD, "password", "password",
 	SSH_AUTH_METHOD_PASSWORD | SSH_AUTH_METHOD_INTERACTIVE, try_password},
     {SSH_AUTH_METHOD_INTERACTIVE, "keyboard-interactive", "password",
@@ -138,8 +139,8 @@ static const struct method *
 next_method(struct takt_ssh *s, int offered, int done)
 {
 	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
-		if ((offered & methods[i].bit) && !(done & methods[i].bit)
-		    && session_secret(s, methods[i].secret))
+		if ((offered & methods[i].bit) && !(done & methods[i].bit) &&
+		    session_secret(s, methods[i].secret))
 			return &methods[i];
 	return NULL;
 }
@@ -151,16 +152,18 @@ refused(struct takt_ssh *s, int offered, const char *tried)
 	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
 		if (offered & methods[i].bit) {
 			size_t n = strlen(names);
-			snprintf(names + n, sizeof(names) - n, "%s%s", n ? ", " : "", methods[i].name);
+			snprintf(
+			    names + n, sizeof(names) - n, "%s%s", n ? ", " : "", methods[i].name);
 		}
 	const char *user = session_secret(s, "username");
 	if (!*tried)
 		return session_fail(s, TAKT_E_AUTH, "ssh.auth_failed",
 		    "Give the credential a secret for one of the methods that the device offers.",
-		    "%s refused user '%s': it offers %s, and the credential has nothing for that", s->name,
-		    user, *names ? names : "no method that Takt knows");
+		    "%s refused user '%s': it offers %s, and the credential has nothing for that",
+		    s->name, user, *names ? names : "no method that Takt knows");
 	return session_fail(s, TAKT_E_AUTH, "ssh.auth_failed",
-	    "Check user name and secret of the device's credential; it is not tried again by itself, so "
+	    "Check user name and secret of the device's credential; it is not tried again by "
+	    "itself, so "
 	    "that no account is locked.",
 	    "%s refused user '%s' (tried: %s)", s->name, user, tried);
 }
@@ -183,7 +186,8 @@ session_login(struct takt_ssh *s)
 			offered = ssh_userauth_list(s->ssh, NULL);
 	}
 	if (rc == SSH_AUTH_SUCCESS) {
-		session_log(s, TAKT_LOG_INFO, "logged in to %s at %s port %d", s->name, s->address, s->port);
+		session_log(s, TAKT_LOG_INFO, "logged in to %s at %s port %d", s->name, s->address,
+		    s->port);
 		return TAKT_OK;
 	}
 	if (rc < -99)

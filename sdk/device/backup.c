@@ -36,7 +36,8 @@ skip_head(const struct platform *p, const char *t, size_t n)
 		size_t end = nl ? (size_t)(nl - t) : n, last = end;
 		while (last > at && t[last - 1] == ' ')
 			last--;
-		if (last > at && !pattern_list_find(&p->backup.drop_head, t + at, last - at, NULL, NULL))
+		if (last > at &&
+		    !pattern_list_find(&p->backup.drop_head, t + at, last - at, NULL, NULL))
 			break;
 		at = nl ? end + 1 : n;
 	}
@@ -67,9 +68,12 @@ fetch(struct takt_ssh *s, struct buf *out)
 	buf_clear(out);
 	for (size_t i = 0; i < s->pf->backup.command.n; i++) {
 		const char *command = s->pf->backup.command.v[i];
+		session_log(s, TAKT_LOG_DEBUG, "%s: %s", s->name, command);
 		takt_rc rc = shell_command(s, command, 0);
 		if (rc != TAKT_OK)
 			return rc;
+		if (s->trail_b)
+			return incomplete(s, "the prompt came back in the middle of a line");
 		if (s->leftover_b)
 			return incomplete(s, "more of it came after what looked like the prompt");
 		_cleanup_free_ char *refusal = shell_refusal(s);

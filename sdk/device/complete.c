@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * The completeness rules. The case they are made for: a banner in the configuration has a line
- * `end`, and the transmission breaks off right there. So a line counts only outside of banners, the
- * text must not end inside a banner or an open block, and its last line must be the platform's last.
+ * `end`, and the transmission breaks off right there. So a line counts only outside of banners,
+ * the text must not end inside a banner or an open block, and its last line must be the platform's last.
  */
 #include "sdk/device/complete.h"
 
@@ -23,11 +23,11 @@ struct line {
 struct check {
 	const struct platform *p;
 	size_t line_no;
-	char delimiter[3];   /* of the banner that is open; "" if none */
+	char delimiter[3]; /* of the banner that is open; "" if none */
 	size_t banner_line;
 	const struct platform_block *block; /* that is open, or NULL */
 	size_t block_line;
-	bool seen[MAX_CONTAINS]; /* by index of complete.contains */
+	bool seen[MAX_CONTAINS];              /* by index of complete.contains */
 	struct line first, last, before_last; /* non-blank */
 	size_t lines;
 	size_t cut_line; /* a line that says that it broke off; 0: none */
@@ -126,14 +126,16 @@ judge(const struct check *c, size_t n, char *why, size_t why_n)
 		return say(why, why_n, "it has %zu bytes, and %d are the least", n,
 		    p->complete.min_size_b);
 	if (*c->delimiter)
-		return say(why, why_n, "it ends inside the banner that begins in line %zu", c->banner_line);
+		return say(why, why_n, "it ends inside the banner that begins in line %zu",
+		    c->banner_line);
 	if (c->block)
 		return say(why, why_n, "it ends inside the block '%s' that begins in line %zu",
 		    c->block->title, c->block_line);
 	if (c->cut_line)
 		return say(why, why_n, "line %zu says that it broke off", c->cut_line);
 	if (!fits(&p->complete.first_line, &c->first))
-		return say(why, why_n, "its first line is not one that a configuration begins with");
+		return say(
+		    why, why_n, "its first line is not one that a configuration begins with");
 	if (!fits(&p->complete.last_line, &c->last))
 		return say(why, why_n, "its last line is not '%s'",
 		    pattern_text(p->complete.last_line.v[0]));
@@ -142,7 +144,8 @@ judge(const struct check *c, size_t n, char *why, size_t why_n)
 		    pattern_text(p->complete.before_last.v[0]));
 	for (size_t i = 0; i < p->complete.contains.n && i < MAX_CONTAINS; i++)
 		if (!c->seen[i])
-			return say(why, why_n, "no line is like '%s'", pattern_text(p->complete.contains.v[i]));
+			return say(why, why_n, "no line is like '%s'",
+			    pattern_text(p->complete.contains.v[i]));
 	return true;
 }
 

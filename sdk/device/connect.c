@@ -20,18 +20,18 @@
 #include "base/banned.h"
 
 /* The big Diffie-Hellman groups cost 40 to 220 ms of our CPU: last. */
-#define KEX_DEFAULT                                                                              \
-	"curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,"  \
-	"ecdh-sha2-nistp521,diffie-hellman-group14-sha256,"                                      \
-	"diffie-hellman-group-exchange-sha256,diffie-hellman-group16-sha512,"                    \
+#define KEX_DEFAULT                                                                             \
+	"curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384," \
+	"ecdh-sha2-nistp521,diffie-hellman-group14-sha256,"                                     \
+	"diffie-hellman-group-exchange-sha256,diffie-hellman-group16-sha512,"                   \
 	"diffie-hellman-group18-sha512"
-#define HOST_KEYS_DEFAULT                                                                        \
-	"ssh-ed25519,ecdsa-sha2-nistp521,ecdsa-sha2-nistp384,ecdsa-sha2-nistp256,"               \
+#define HOST_KEYS_DEFAULT                                                          \
+	"ssh-ed25519,ecdsa-sha2-nistp521,ecdsa-sha2-nistp384,ecdsa-sha2-nistp256," \
 	"rsa-sha2-512,rsa-sha2-256"
-#define CIPHERS_DEFAULT                                                                          \
-	"aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,"           \
+#define CIPHERS_DEFAULT                                                                \
+	"aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com," \
 	"aes256-ctr,aes192-ctr,aes128-ctr"
-#define MACS_DEFAULT                                                                             \
+#define MACS_DEFAULT \
 	"hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512"
 
 static takt_rc
@@ -48,8 +48,8 @@ resolve(struct takt_ssh *s, struct addrinfo **out)
 	rc = getaddrinfo(s->address, port, &hint, &res);
 	if (rc)
 		return session_fail(s, TAKT_E_UNREACHABLE, "ssh.unreachable",
-		    "Check the device's address.", "%s: cannot resolve '%s': %s", s->name, s->address,
-		    gai_strerror(rc));
+		    "Check the device's address.", "%s: cannot resolve '%s': %s", s->name,
+		    s->address, gai_strerror(rc));
 	*out = res;
 	return TAKT_OK;
 }
@@ -107,8 +107,8 @@ tcp_connect(struct takt_ssh *s)
 
 /* The defaults, and after them what the platform's file allows for old devices. */
 static int
-set_algorithms(struct takt_ssh *s, enum ssh_options_e option, const char *dflt,
-    const struct str_list *more)
+set_algorithms(
+    struct takt_ssh *s, enum ssh_options_e option, const char *dflt, const struct str_list *more)
 {
 	_cleanup_buf_ struct buf b = {0};
 	buf_adds(&b, dflt);
@@ -117,8 +117,8 @@ set_algorithms(struct takt_ssh *s, enum ssh_options_e option, const char *dflt,
 	if (ssh_options_set(s->ssh, option, b.p) == 0)
 		return 0;
 	return session_fail(s, TAKT_E_UNSUPPORTED, "ssh.bad_algorithm",
-	    "Correct the section ssh of the platform's file.", "platform %s: libssh knows none of: %s",
-	    s->pf->name, b.p);
+	    "Correct the section ssh of the platform's file.",
+	    "platform %s: libssh knows none of: %s", s->pf->name, b.p);
 }
 
 static takt_rc
@@ -156,11 +156,12 @@ set_options(struct takt_ssh *s, bool is_pinned)
 	const char *user = session_secret(s, "username");
 	if (!user)
 		return session_fail(s, TAKT_E_AUTH, "ssh.no_credential",
-		    "Bind a credential with a user name to the device.", "%s has no user name to log in with",
-		    s->name);
+		    "Bind a credential with a user name to the device.",
+		    "%s has no user name to log in with", s->name);
 	s->ssh = ssh_new();
 	if (!s->ssh)
-		return session_fail(s, TAKT_E_TRANSIENT, "ssh.memory", NULL, "libssh: out of memory");
+		return session_fail(
+		    s, TAKT_E_TRANSIENT, "ssh.memory", NULL, "libssh: out of memory");
 	ssh_options_set(s->ssh, SSH_OPTIONS_PROCESS_CONFIG, &no);
 	ssh_options_set(s->ssh, SSH_OPTIONS_LOG_VERBOSITY, &quiet);
 	ssh_options_set(s->ssh, SSH_OPTIONS_HOST, s->address);
@@ -203,8 +204,8 @@ handshake(struct takt_ssh *s)
 		if (w == 0)
 			return session_fail(s, TAKT_E_TIMEOUT, "ssh.connect_timeout",
 			    "Check that SSH, and nothing else, listens on this port.",
-			    "%s: no SSH handshake with %s port %d in %d ms", s->name, s->address, s->port,
-			    s->pf->session.login_timeout_ms);
+			    "%s: no SSH handshake with %s port %d in %d ms", s->name, s->address,
+			    s->port, s->pf->session.login_timeout_ms);
 	}
 	if (rc == SSH_OK)
 		return 0;

@@ -39,7 +39,8 @@ str(const char *s)
 }
 
 takt_rc
-session_fail(struct takt_ssh *s, takt_rc rc, const char *code, const char *hint, const char *fmt, ...)
+session_fail(
+    struct takt_ssh *s, takt_rc rc, const char *code, const char *hint, const char *fmt, ...)
 {
 	char message[1024], key[160];
 	va_list ap;
@@ -79,8 +80,8 @@ takt_rc
 session_lost(struct takt_ssh *s, const char *doing)
 {
 	return session_fail(s, TAKT_E_TRANSIENT, "ssh.disconnected",
-	    "See the device's log; it may have too many sessions.", "%s ended the connection while %s",
-	    s->name, doing);
+	    "See the device's log; it may have too many sessions.",
+	    "%s ended the connection while %s", s->name, doing);
 }
 
 int64_t
@@ -108,7 +109,8 @@ session_wait(struct takt_ssh *s, int fd, bool want_write, int64_t until_ms)
 	for (;;) {
 		int ms = left_ms(until_ms), n = poll(p, 2, ms);
 		if (n < 0 && errno != EINTR)
-			return session_fail(s, TAKT_E_INTERNAL, "ssh.poll", NULL, "poll: %s", strerror(errno));
+			return session_fail(
+			    s, TAKT_E_INTERNAL, "ssh.poll", NULL, "poll: %s", strerror(errno));
 		if (n > 0 && p[1].revents)
 			return session_fail(s, TAKT_E_CANCELLED, "ssh.cancelled", NULL,
 			    "asked to stop while talking to %s", s->name);
@@ -130,7 +132,8 @@ bool
 session_is_dead(const struct takt_ssh *s)
 {
 	/* Not `status != 0`: it also says that there is something to write. */
-	return !ssh_is_connected(s->ssh) || (ssh_get_status(s->ssh) & (SSH_CLOSED | SSH_CLOSED_ERROR));
+	return !ssh_is_connected(s->ssh) ||
+	       (ssh_get_status(s->ssh) & (SSH_CLOSED | SSH_CLOSED_ERROR));
 }
 
 static void
@@ -161,7 +164,8 @@ read_target(struct takt_ssh *s)
 	const char *platform = json_get_str(s->target, "platform", "");
 	if (!s->address || !*s->address || s->port < 1 || s->port > 65535)
 		return session_fail(s, TAKT_E_PARAMS, "device.no_target",
-		    "Give the task a target, and the device an address.", "this unit has no device to talk to");
+		    "Give the task a target, and the device an address.",
+		    "this unit has no device to talk to");
 	s->pf = platform_find(platform);
 	if (!s->pf)
 		return session_fail(s, TAKT_E_PARAMS, "device.platform_unknown",
@@ -194,6 +198,21 @@ session_open(takt_ctx *ctx, takt_ssh **out)
 	return TAKT_OK;
 }
 
+/* A command may hold a secret: of it only the first two words are told, and of what the device
+ * says to it nothing that repeats it. */
+static takt_rc
+command_refused(struct takt_ssh *s, const char *line, const char *refusal)
+{
+	size_t words = strcspn(line, " ");
+	words += strspn(line + words, " ");
+	words += strcspn(line + words, " ");
+	const char *echo = strstr(refusal, line);
+	int n = echo ? (int)(echo - refusal) : (int)strcspn(refusal, ":");
+	return session_fail(s, TAKT_E_PERMANENT, "ssh.command_refused", NULL,
+	    "%s refused '%.*s%s': %.*s", s->name, (int)words, line, line[words] ? " …" : "", n,
+	    refusal);
+}
+
 static takt_rc
 session_command(takt_ssh *s, takt_str line, uint32_t timeout_ms, takt_str *output)
 {
@@ -206,8 +225,7 @@ session_command(takt_ssh *s, takt_str line, uint32_t timeout_ms, takt_str *outpu
 		return rc;
 	_cleanup_free_ char *refusal = shell_refusal(s);
 	if (refusal)
-		return session_fail(s, TAKT_E_PERMANENT, "ssh.command_refused", NULL,
-		    "%s refused '%s': %s", s->name, text, refusal);
+		return command_refused(s, text, refusal);
 	*output = (takt_str){s->out.p, s->out.n};
 	return TAKT_OK;
 }

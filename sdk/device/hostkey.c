@@ -26,7 +26,8 @@ fingerprint(const char *base64, char out[FINGERPRINT_MAX])
 		sodium_base64_VARIANT_ORIGINAL))
 		return "(not a key)";
 	crypto_hash_sha256(h, blob, n);
-	sodium_bin2base64(text, sizeof(text), h, sizeof(h), sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
+	sodium_bin2base64(
+	    text, sizeof(text), h, sizeof(h), sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
 	snprintf(out, FINGERPRINT_MAX, "SHA256:%s", text);
 	return out;
 }
@@ -63,9 +64,11 @@ refuse_changed(struct takt_ssh *s, const char *type, const char *fp)
 		at += (size_t)snprintf(known + at, sizeof(known) - at, "%s%s %s", i ? ", " : "",
 		    s->host->known[i].key_type, fingerprint(s->host->known[i].public_key, one));
 	return session_fail(s, TAKT_E_AUTH, "ssh.host_key_changed",
-	    "If the device was replaced or its key renewed, forget its host keys; otherwise somebody "
+	    "If the device was replaced or its key renewed, forget its host keys; otherwise "
+	    "somebody "
 	    "may stand between.",
-	    "the host key of %s changed: known is %s, it now shows %s %s", s->name, known, type, fp);
+	    "the host key of %s changed: known is %s, it now shows %s %s", s->name, known, type,
+	    fp);
 }
 
 static takt_rc
@@ -74,16 +77,18 @@ judge(struct takt_ssh *s, const char *type, const char *key)
 	char fp_buf[FINGERPRINT_MAX];
 	const char *fp = fingerprint(key, fp_buf);
 	for (size_t i = 0; i < s->host->known_n; i++)
-		if (strcmp(s->host->known[i].key_type, type) == 0
-		    && strcmp(s->host->known[i].public_key, key) == 0)
+		if (strcmp(s->host->known[i].key_type, type) == 0 &&
+		    strcmp(s->host->known[i].public_key, key) == 0)
 			return TAKT_OK;
 	if (s->host->known_n)
 		return refuse_changed(s, type, fp);
 	if (s->host->is_strict)
 		return session_fail(s, TAKT_E_AUTH, "ssh.host_key_unknown",
-		    "Compare the fingerprint with the device's and give the key to the device's entry, or "
+		    "Compare the fingerprint with the device's and give the key to the device's "
+		    "entry, or "
 		    "allow trust on first use.",
-		    "no host key of %s is known and the policy is strict; it shows %s %s", s->name, type, fp);
+		    "no host key of %s is known and the policy is strict; it shows %s %s", s->name,
+		    type, fp);
 	session_log(s, TAKT_LOG_NOTICE, "trusting the host key of %s on first use: %s %s", s->name,
 	    type, fp);
 	if (s->host->host_key_learned)

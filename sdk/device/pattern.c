@@ -34,9 +34,9 @@ struct pattern {
 	char *text;
 	struct inst *prog;
 	int len, cap;
-	struct set first;  /* bytes a match can begin with */
-	bool has_first;    /* false: it can match nothing at all, first is no help */
-	bool is_anchored;  /* begins with ^ whatever way is taken */
+	struct set first; /* bytes a match can begin with */
+	bool has_first;   /* false: it can match nothing at all, first is no help */
+	bool is_anchored; /* begins with ^ whatever way is taken */
 };
 
 struct parser {
@@ -103,7 +103,10 @@ bad(struct parser *ps, const char *what, const char *hint)
 static bool
 class_set(unsigned char c, struct set *s)
 {
-	int (*is)(int) = c == 'd' ? isdigit : c == 's' || c == 'S' ? isspace : c == 'w' ? isalnum : NULL;
+	int (*is)(int) = c == 'd'               ? isdigit
+			 : c == 's' || c == 'S' ? isspace
+			 : c == 'w'             ? isalnum
+						: NULL;
 	if (!is)
 		return false;
 	struct set own = {{0}};
@@ -160,7 +163,8 @@ parse_bracket(struct parser *ps, struct set *s)
 			set_add_fold(s, (unsigned char)c, ps->fold);
 	}
 	if (*ps->at != ']')
-		return bad(ps, "[ is not closed", "Close it with ], or write \\[ for the character.");
+		return bad(
+		    ps, "[ is not closed", "Close it with ], or write \\[ for the character.");
 	ps->at++;
 	if (is_not)
 		set_invert(s);
@@ -181,7 +185,8 @@ parse_group(struct parser *ps)
 		return rc;
 	ps->depth--;
 	if (*ps->at != ')')
-		return bad(ps, "( is not closed", "Close it with ), or write \\( for the character.");
+		return bad(
+		    ps, "( is not closed", "Close it with ), or write \\( for the character.");
 	ps->at++;
 	return 0;
 }
@@ -198,9 +203,11 @@ parse_atom(struct parser *ps)
 		return 0;
 	}
 	if (strchr("*+?", c))
-		return bad(ps, "nothing to repeat", "Write a backslash before the character to match it.");
+		return bad(
+		    ps, "nothing to repeat", "Write a backslash before the character to match it.");
 	if (c == '{')
-		return bad(ps, "counts are not supported", "Repeat the text, or write \\{ for the character.");
+		return bad(ps, "counts are not supported",
+		    "Repeat the text, or write \\{ for the character.");
 	struct set s = {{0}};
 	int rc = 0;
 	if (c == '.')
@@ -380,8 +387,8 @@ struct found {
 
 /* Move every thread over byte c (at position i); threads that begin after a match are dropped. */
 static void
-step_over(const struct pattern *p, const struct threads *now, struct threads *next,
-    struct found *f, size_t i, size_t n, const char *s, uint32_t step)
+step_over(const struct pattern *p, const struct threads *now, struct threads *next, struct found *f,
+    size_t i, size_t n, const char *s, uint32_t step)
 {
 	next->n = 0;
 	for (int k = 0; k < now->n; k++) {
@@ -407,7 +414,8 @@ run_machine(const struct pattern *p, const char *s, size_t n, size_t i, struct f
 	uint32_t step = 1; /* wraps only after 4 GiB of text; outputs end at 16 MiB */
 	for (;; i++, step++) {
 		bool may_begin = !f->is && (i == 0 || !p->is_anchored);
-		if (may_begin && (!p->has_first || (i < n && set_has(&p->first, (unsigned char)s[i]))))
+		if (may_begin &&
+		    (!p->has_first || (i < n && set_has(&p->first, (unsigned char)s[i]))))
 			thread_add(p, now, 0, i, step, i == 0, i == n);
 		if (now->n == 0 && (f->is || p->is_anchored))
 			break;
@@ -443,8 +451,7 @@ pattern_find(const struct pattern *p, const char *s, size_t n, size_t *start, si
 }
 
 const struct pattern *
-pattern_list_find(
-    const struct pattern_list *l, const char *s, size_t n, size_t *start, size_t *end)
+pattern_list_find(const struct pattern_list *l, const char *s, size_t n, size_t *start, size_t *end)
 {
 	for (size_t i = 0; i < l->n; i++)
 		if (pattern_find(l->v[i], s, n, start, end))

@@ -128,10 +128,10 @@ device_platforms_json(void)
 	json_t *all = json_array();
 	for (size_t i = 0; i < loaded.n; i++) {
 		const struct platform *p = loaded.v[i];
-		json_array_append_new(all,
-		    json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "name", p->name, "title", p->title,
-			"evidence", p->evidence.kind, "evidence_text", p->evidence.text, "file",
-			p->file, "digest", p->digest));
+		json_array_append_new(
+		    all, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "name", p->name, "title",
+			     p->title, "evidence", p->evidence.kind, "evidence_text",
+			     p->evidence.text, "file", p->file, "digest", p->digest));
 	}
 	return all;
 }

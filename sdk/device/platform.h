@@ -52,12 +52,14 @@ struct platform {
 		int connect_timeout_ms, login_timeout_ms, command_timeout_ms, settle_ms;
 	} session;
 	struct {
-		struct str_list kex, host_keys, public_keys, ciphers, macs; /* added to the defaults */
+		struct str_list kex, host_keys, public_keys, ciphers,
+		    macs; /* added to the defaults */
 		int rsa_min_bits;
 	} ssh;
 	struct {
 		struct str_list command;
-		char *heading; /* line before each command's output, %s = the command; may be empty */
+		char *
+		    heading; /* line before each command's output, %s = the command; may be empty */
 		struct pattern_list drop_head;
 	} backup;
 	struct {

@@ -136,8 +136,8 @@ is_line(const char *s)
 static bool
 is_algorithm(const char *s)
 {
-	return *s && strlen(s) <= 80
-	    && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-@.") == strlen(s);
+	return *s && strlen(s) <= 80 &&
+	       strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-@.") == strlen(s);
 }
 
 static int
@@ -186,7 +186,8 @@ check_value(cfg_t *cfg, cfg_opt_t *opt)
 		return 0;
 	if (f->kind == NUMBER) {
 		long v = cfg_opt_getnint(opt, 0);
-		return v < f->min || v > f->max ? refuse_number(cfg->line, f, "out of range", v) : 0;
+		return v < f->min || v > f->max ? refuse_number(cfg->line, f, "out of range", v)
+						: 0;
 	}
 	bool is_list = f->kind == LINES || f->kind == NAMES || f->kind == PATTERNS;
 	if (is_list && n > MAX_LIST)
@@ -214,7 +215,8 @@ on_error(cfg_t *cfg, const char *fmt, va_list ap)
 	char what[160], line[80];
 	vsnprintf(what, sizeof(what), fmt, ap);
 	copy_line(cfg->line, line, sizeof(line));
-	refuse(cfg->line, "syntax", "See conf/README.md for the fields and their form.", what, line);
+	refuse(
+	    cfg->line, "syntax", "See conf/README.md for the fields and their form.", what, line);
 }
 
 /* Past a quoted text or a comment that begins at p; p itself if none does. */
@@ -395,8 +397,9 @@ fill_blocks(struct platform *p, cfg_t *cfg)
 {
 	size_t n = cfg_size(cfg, "block");
 	if (n > MAX_BLOCKS)
-		return refuse(1, "block", "At most 16 blocks; a block may begin by several patterns.",
-		    "too many", "block");
+		return refuse(1, "block",
+		    "At most 16 blocks; a block may begin by several patterns.", "too many",
+		    "block");
 	p->block = xcalloc(n, sizeof(*p->block));
 	for (; p->block_n < n; p->block_n++) {
 		cfg_t *sec = cfg_getnsec(cfg, "block", (unsigned)p->block_n);
@@ -433,7 +436,8 @@ set_name(struct platform *p, const char *path)
 	base = base ? base + 1 : path;
 	size_t n = strspn(base, "abcdefghijklmnopqrstuvwxyz0123456789_-");
 	if (n == 0 || n > 32 || strcmp(base + n, ".conf") != 0)
-		return refuse(1, "name", "Name the file like 'frr.conf': a-z, 0-9, _ and -, at most 32.",
+		return refuse(1, "name",
+		    "Name the file like 'frr.conf': a-z, 0-9, _ and -, at most 32.",
 		    "the platform is named by its file, and that is", base);
 	p->name = xasprintf("%.*s", (int)n, base);
 	p->file = xstrdup(path);
@@ -462,7 +466,9 @@ platform_read(const char *path, struct platform **out, struct err *e)
 	buf_add(&b, "", 0);
 	reading = (typeof(reading)){.path = path, .text = b.p, .e = e};
 	if (memchr(b.p, 0, b.n))
-		return refuse(1, "syntax", "A platform file is text.", "cannot be read:", "NUL byte"), -ERR_INVALID;
+		return refuse(
+			   1, "syntax", "A platform file is text.", "cannot be read:", "NUL byte"),
+		       -ERR_INVALID;
 	if (set_name(p, path))
 		return -ERR_INVALID;
 	cfg_t *cfg = cfg_open(&schema);

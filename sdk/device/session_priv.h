@@ -28,12 +28,13 @@ struct takt_ssh {
 	ssh_session ssh;
 	ssh_channel ch;
 	struct term term;
-	char prompt[256];    /* as learned at login */
-	size_t stem_n;       /* of it, what stays when the mode changes: the host's name */
-	const char *echo;    /* of the command that runs; NULL when none is to be seen */
-	bool is_echoed;      /* the command's echo was seen */
-	size_t body_at;      /* where the output begins: after the echo */
-	size_t leftover_b;   /* text that came before the echo: late output of an earlier command */
+	char prompt[256];  /* as learned at login */
+	size_t stem_n;     /* of it, what stays when the mode changes: the host's name */
+	const char *echo;  /* of the command that runs; NULL when none is to be seen */
+	bool is_echoed;    /* the command's echo was seen */
+	size_t body_at;    /* where the output begins: after the echo */
+	size_t leftover_b; /* text that came before the echo: late output of an earlier command */
+	size_t trail_b;    /* of text that stands before the prompt on its line */
 	struct buf out, exact, normalised;
 };
 
@@ -67,7 +68,7 @@ takt_rc session_login(struct takt_ssh *s);
 /* shell.c */
 /* Channel, terminal, prompt, privilege, setup commands. */
 takt_rc shell_open(struct takt_ssh *s);
-/* Output in s->out. timeout_ms 0: the platform's. */
+/* Output in s->out. timeout_ms 0: the platform's. line may hold a secret: it is not logged. */
 takt_rc shell_command(struct takt_ssh *s, const char *line, uint32_t timeout_ms);
 /* An empty line: only a prompt may come back. *is_clean false if anything else did. */
 takt_rc shell_sync(struct takt_ssh *s, bool *is_clean);

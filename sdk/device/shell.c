@@ -18,7 +18,8 @@
 
 #include "base/banned.h"
 
-#define LOGIN_SETTLE_MS 120 /* before the prompt is known; banners come in pieces */
+#define LOGIN_SETTLE_MS 120  /* before the prompt is known; banners come in pieces */
+#define TRAIL_SETTLE_MS 1000 /* a prompt behind text: output without a last line end, or a cut */
 #define LEARN_ROUNDS 5
 #define PROMPT_MAX_B 255
 
@@ -42,7 +43,8 @@ read_some(struct takt_ssh *s)
 			return session_fail(s, TAKT_E_PERMANENT, "ssh.output_too_big", NULL,
 			    "%s sent more than %u bytes for one command", s->name, OUTPUT_MAX_B);
 	}
-	if (!got && (ssh_channel_is_eof(s->ch) || ssh_channel_is_closed(s->ch) || session_is_dead(s)))
+	if (!got &&
+	    (ssh_channel_is_eof(s->ch) || ssh_channel_is_closed(s->ch) || session_is_dead(s)))
 		return session_lost(s, "it was read from");
 	return got;
 }
@@ -120,8 +122,8 @@ is_host_prompt(struct takt_ssh *s, const char *p, size_t n)
 {
 	if (is_learned_prompt(s, p, n))
 		return true;
-	return s->stem_n && n >= s->stem_n && memcmp(p, s->prompt, s->stem_n) == 0
-	    && is_any_prompt(s, p, n);
+	return s->stem_n && n >= s->stem_n && memcmp(p, s->prompt, s->stem_n) == 0 &&
+	       is_any_prompt(s, p, n);
 }
 
 static bool
@@ -137,7 +139,8 @@ prompt_timeout(struct takt_ssh *s, int ms)
 	size_t n;
 	last_line(s, &p, &n);
 	return session_fail(s, TAKT_E_TIMEOUT, "ssh.prompt_timeout",
-	    "If the device was not just slow, the prompt patterns of its platform file may not fit it.",
+	    "If the device was not just slow, the prompt patterns of its platform file may not fit "
+	    "it.",
 	    "%s showed no prompt within %d ms; its last line has %zu bytes%s", s->name, ms, n,
 	    *s->prompt ? "" : " (not logged in to a command line yet)");
 }
@@ -152,6 +155,14 @@ answer_pager(struct takt_ssh *s, const char *p, size_t n, int64_t until)
 	term_drop_line(&s->term);
 	takt_rc rc = write_all(s, answer, strlen(answer), until);
 	return rc == TAKT_OK ? 1 : rc;
+}
+
+/* Text without a line end, then the prompt: "foor1#". */
+static bool
+is_prompt_behind_text(struct takt_ssh *s, const char *p, size_t n)
+{
+	size_t len = strlen(s->prompt);
+	return s->is_echoed && len && n > len && memcmp(p + n - len, s->prompt, len) == 0;
 }
 
 /* Read until `done` says that the last line is what we wait for and no more comes. */
@@ -173,12 +184,19 @@ expect(struct takt_ssh *s, is_done *done, int settle_ms, int timeout_ms)
 		int64_t now = clock_monotonic_ms();
 		if (now >= until)
 			return prompt_timeout(s, timeout_ms);
+		bool is_behind = is_quiet && is_prompt_behind_text(s, p, n);
 		/* Once quiet without a hit, only new text changes anything. */
-		int64_t wait = is_quiet && !rc ? until : now + settle_ms;
+		int64_t wait = is_behind         ? now + TRAIL_SETTLE_MS
+			       : is_quiet && !rc ? until
+						 : now + settle_ms;
 		rc = read_until(s, wait < until ? wait : until);
 		if (rc < 0)
 			return rc;
 		is_quiet = rc == 0;
+		if (is_behind && is_quiet) {
+			s->trail_b = n - strlen(s->prompt);
+			return TAKT_OK;
+		}
 	}
 }
 
@@ -229,9 +247,8 @@ shell_command(struct takt_ssh *s, const char *line, uint32_t timeout_ms)
 	_cleanup_free_ char *echo = xasprintf("%.*s", (int)n, line);
 	term_clear(&s->term);
 	s->is_echoed = false;
-	s->body_at = s->leftover_b = 0;
+	s->body_at = s->leftover_b = s->trail_b = 0;
 	s->echo = s->pf->session.echo && *echo ? echo : NULL;
-	session_log(s, TAKT_LOG_DEBUG, "%s: sending: %s", s->name, line);
 	takt_rc rc = write_all(s, sent, strlen(sent), session_until(s, limit));
 	if (rc == TAKT_OK)
 		rc = expect(s, is_done_after_echo, s->pf->session.settle_ms, limit);
@@ -239,7 +256,7 @@ shell_command(struct takt_ssh *s, const char *line, uint32_t timeout_ms)
 	if (rc != TAKT_OK)
 		return rc;
 	buf_clear(&s->out);
-	buf_add(&s->out, s->term.text.p + s->body_at, s->term.line - s->body_at);
+	buf_add(&s->out, s->term.text.p + s->body_at, s->term.line + s->trail_b - s->body_at);
 	return TAKT_OK;
 }
 
@@ -247,6 +264,7 @@ takt_rc
 shell_sync(struct takt_ssh *s, bool *is_clean)
 {
 	term_clear(&s->term);
+	s->is_echoed = false;
 	takt_rc rc = write_all(s, "\n", 1, session_until(s, s->pf->session.command_timeout_ms));
 	if (rc == TAKT_OK)
 		rc = expect(s, is_learned_prompt, s->pf->session.settle_ms,
@@ -286,17 +304,18 @@ channel_open(struct takt_ssh *s)
 	int64_t until = session_until(s, s->pf->session.login_timeout_ms);
 	s->ch = ssh_channel_new(s->ssh);
 	for (int step = 0; step < 3;) {
-		int rc = step == 0 ? ssh_channel_open_session(s->ch)
-		    : step == 1    ? ssh_channel_request_pty_size(
-				       s->ch, "vt100", s->pf->session.width, 1000)
-				   : ssh_channel_request_shell(s->ch);
+		int rc = step == 0   ? ssh_channel_open_session(s->ch)
+			 : step == 1 ? ssh_channel_request_pty_size(
+					   s->ch, "vt100", s->pf->session.width, 1000)
+				     : ssh_channel_request_shell(s->ch);
 		if (rc == SSH_OK) {
 			step++;
 			continue;
 		}
 		if (rc != SSH_AGAIN || session_is_dead(s))
 			return session_fail(s, TAKT_E_TRANSIENT, "ssh.no_shell",
-			    "The device may have too many sessions, or allow this user no command line.",
+			    "The device may have too many sessions, or allow this user no command "
+			    "line.",
 			    "%s gives no %s: %s", s->name, step == 1 ? "terminal" : "shell",
 			    ssh_get_error(s->ssh));
 		rc = session_wait_ssh(s, until);
@@ -386,7 +405,8 @@ raise_privilege(struct takt_ssh *s)
 	last_line(s, &p, &n);
 	if (!is_host_prompt(s, p, n)) {
 		if (!secret)
-			return enable_failed(s, "the device asks for a secret and the credential has none");
+			return enable_failed(
+			    s, "the device asks for a secret and the credential has none");
 		term_clear(&s->term);
 		rc = write_all(s, answer, strlen(answer), until);
 		if (rc == TAKT_OK)
@@ -411,6 +431,7 @@ shell_open(struct takt_ssh *s)
 	if (rc == TAKT_OK)
 		rc = raise_privilege(s);
 	for (size_t i = 0; rc == TAKT_OK && i < s->pf->session.setup.n; i++) {
+		session_log(s, TAKT_LOG_DEBUG, "%s: %s", s->name, s->pf->session.setup.v[i]);
 		rc = shell_command(s, s->pf->session.setup.v[i], 0);
 		_cleanup_free_ char *refusal = rc == TAKT_OK ? shell_refusal(s) : NULL;
 		if (refusal) /* a pager that stays on is answered */
@@ -426,7 +447,8 @@ shell_close(struct takt_ssh *s)
 	if (!s->ch)
 		return;
 	if (*s->pf->session.logout && *s->prompt && ssh_channel_is_open(s->ch)) {
-		ssh_channel_write(s->ch, s->pf->session.logout, (uint32_t)strlen(s->pf->session.logout));
+		ssh_channel_write(
+		    s->ch, s->pf->session.logout, (uint32_t)strlen(s->pf->session.logout));
 		ssh_channel_write(s->ch, "\n", 1);
 	}
 	ssh_channel_free(s->ch);

@@ -12,7 +12,7 @@
 
 #define STR(s) ((takt_str){(s), strlen(s)})
 
-/* What a task may give as `parameters`. Takt checks it before run() is called, and makes a form of it. */
+/* What a task gives as `parameters`: checked before run() is called, and a form is made of it. */
 static const char schema[] = "{\"type\":\"object\",\"additionalProperties\":false,"
 			     "\"required\":[\"text\"],\"properties\":{"
 			     "\"type\":{\"const\":\"example\"},"

@@ -197,9 +197,18 @@ def test_cut_off_without_end(device):
 
 
 def test_cut_off_in_the_middle_of_a_line(device):
-    """The prompt then stands behind text: it is not taken for one."""
-    out = device.probe(device.start(commands=show(CONFIG[:150])), backup=True, **device.fast())
-    assert (out["rc"], out["code"]) == (-101, "ssh.prompt_timeout") and "exact" not in out
+    refused(device.probe(device.start(commands=show(CONFIG[:150])), backup=True), "in the middle of a line")
+
+
+def test_output_without_a_last_line_end(device):
+    out = device.probe(device.start(commands={"show x": [[{"send": "one\ntwo"}]]}), commands=["show x", "show x"])
+    assert out["rc"] == 0 and out["outputs"] == ["one\ntwo"] * 2
+
+
+def test_refused_command_keeps_its_secret(device):
+    out = device.probe(device.start(), commands=["neighbor 192.0.2.1 password Hidden-Word"])
+    assert out["code"] == "ssh.command_refused" and "neighbor 192.0.2.1 …" in out["message"]
+    assert "Hidden-Word" not in json.dumps([out["message"], out["hint"], out["log"]])
 
 
 def test_end_inside_a_banner_and_the_tail_missing(device):

@@ -3,8 +3,8 @@
 /*
  * devprobe FILE: one session of the device library without daemon, executor or database. FILE is
  * JSON {platform_dirs:[…],target:{…},secret:{…},host_key:{policy,known:[…]},deadline_ms?,
- * cancel_after_ms?,commands:[…]|backup:true} (secrets in a file, not in argv); prints one JSON
- * object {rc,code,message,hint,learned:[…],outputs:[…],exact,normalised,log:[…],ms}. For tests.
+ * cancel_after_ms?,commands:[…]|backup:true} (secrets in a file, not in argv); prints one
+ * JSON object {rc,code,message,hint,learned:[…],outputs:[…],exact,normalised,log:[…],ms}. For tests.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -78,8 +78,9 @@ static void
 on_learned(void *arg, const char *type, const char *key, const char *fingerprint)
 {
 	struct probe *p = arg;
-	json_array_append_new(json_object_get(p->out, "learned"),
-	    json_pack("{s:s, s:s, s:s}", "key_type", type, "public_key", key, "fingerprint", fingerprint));
+	json_array_append_new(
+	    json_object_get(p->out, "learned"), json_pack("{s:s, s:s, s:s}", "key_type", type,
+						    "public_key", key, "fingerprint", fingerprint));
 }
 
 static takt_rc
@@ -87,9 +88,11 @@ run_commands(struct probe *p, const takt_ssh_1 *ssh, takt_ssh *s)
 {
 	json_t *outputs = json_object_get(p->out, "outputs"), *line;
 	size_t i;
-	json_array_foreach (json_object_get(p->in, "commands"), i, line) {
+	json_array_foreach(json_object_get(p->in, "commands"), i, line)
+	{
 		takt_str out, in = {json_string_value(line), json_string_length(line)};
-		takt_rc rc = ssh->command(s, in, (uint32_t)json_get_int(p->in, "timeout_ms", 0), &out);
+		takt_rc rc =
+		    ssh->command(s, in, (uint32_t)json_get_int(p->in, "timeout_ms", 0), &out);
 		if (rc != TAKT_OK)
 			return rc;
 		json_array_append_new(outputs, text(out));
@@ -139,7 +142,8 @@ read_known(json_t *known, struct device_known_key *out, size_t max)
 {
 	json_t *k;
 	size_t i, n = 0;
-	json_array_foreach (known, i, k) {
+	json_array_foreach(known, i, k)
+	{
 		if (n < max)
 			out[n++] = (struct device_known_key){
 			    json_get_str(k, "key_type", ""), json_get_str(k, "public_key", "")};
@@ -153,7 +157,8 @@ load_platforms(json_t *in, struct err *e)
 	const char *dirs[9] = {NULL};
 	json_t *d;
 	size_t i;
-	json_array_foreach (json_object_get(in, "platform_dirs"), i, d) {
+	json_array_foreach(json_object_get(in, "platform_dirs"), i, d)
+	{
 		if (i < 8)
 			dirs[i] = json_string_value(d);
 	}
@@ -193,9 +198,10 @@ main(int argc, char **argv)
 	struct probe p = {0};
 	char line[800];
 	signal(SIGPIPE, SIG_IGN);
-	if (argc != 2 || io_read_file(argv[1], 1 << 20, &b, &e)
-	    || !(p.in = json_parse(b.p, b.n, &json_limits_request, &e)) || load_platforms(p.in, &e)) {
-		fprintf(stderr, "devprobe: %s\n", argc == 2 ? err_text(&e, line, sizeof(line)) : "usage: devprobe FILE");
+	if (argc != 2 || io_read_file(argv[1], 1 << 20, &b, &e) ||
+	    !(p.in = json_parse(b.p, b.n, &json_limits_request, &e)) || load_platforms(p.in, &e)) {
+		fprintf(stderr, "devprobe: %s\n",
+		    argc == 2 ? err_text(&e, line, sizeof(line)) : "usage: devprobe FILE");
 		return 2;
 	}
 	int64_t from = clock_monotonic_ms(), deadline = json_get_int(p.in, "deadline_ms", 0);

@@ -76,18 +76,18 @@ test_pattern_find(void **state _unused_)
 		size_t start = 99, end = 99;
 		assert_int_equal(pattern_new(finds[i].pattern, &p, NULL), 0);
 		bool is = pattern_find(p, finds[i].text, strlen(finds[i].text), &start, &end);
-		if (is != (finds[i].start >= 0)
-		    || (is && (start != (size_t)finds[i].start || end != (size_t)finds[i].end)))
-			fail_msg("'%s' in '%s': found %d at %zu..%zu", finds[i].pattern, finds[i].text, is,
-			    start, end);
+		if (is != (finds[i].start >= 0) ||
+		    (is && (start != (size_t)finds[i].start || end != (size_t)finds[i].end)))
+			fail_msg("'%s' in '%s': found %d at %zu..%zu", finds[i].pattern,
+			    finds[i].text, is, start, end);
 	}
 }
 
 static void
 test_pattern_bad(void **state _unused_)
 {
-	static const char *const bad[] = {"", "(", ")", "a)", "(a", "[a", "[z-a]", "*a", "+", "?", "a{3}",
-	    "\\", "\\q", "\\1", "(a)\\1", "(?:a)", "((((((((((((((((((a))))))))))))))))))"};
+	static const char *const bad[] = {"", "(", ")", "a)", "(a", "[a", "[z-a]", "*a", "+", "?",
+	    "a{3}", "\\", "\\q", "\\1", "(a)\\1", "(?:a)", "((((((((((((((((((a))))))))))))))))))"};
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct pattern *p = NULL;
 		struct err e = ERR_INIT;
@@ -108,7 +108,8 @@ test_pattern_bad(void **state _unused_)
 static void
 test_pattern_is_linear(void **state _unused_)
 {
-	static const char *const evil[] = {"(a*)*b", "(a|a)*b", "(a|aa)+$", "a*a*a*a*a*a*a*b", ".*.*.*=.*"};
+	static const char *const evil[] = {
+	    "(a*)*b", "(a|a)*b", "(a|aa)+$", "a*a*a*a*a*a*a*b", ".*.*.*=.*"};
 	size_t n = 20000;
 	char *text = malloc(n);
 	memset(text, 'a', n);
@@ -158,8 +159,10 @@ test_term(void **state _unused_)
 			for (size_t at = 0; at < n; at += piece)
 				term_feed(&t, screens[i].in + at, n - at < piece ? n - at : piece);
 			size_t want = strlen(screens[i].out);
-			if (t.text.n != want || memcmp(t.text.p ? t.text.p : "", screens[i].out, want) != 0)
-				fail_msg("screen %zu in pieces of %zu: '%.*s'", i, piece, (int)t.text.n, t.text.p);
+			if (t.text.n != want ||
+			    memcmp(t.text.p ? t.text.p : "", screens[i].out, want) != 0)
+				fail_msg("screen %zu in pieces of %zu: '%.*s'", i, piece,
+				    (int)t.text.n, t.text.p);
 			term_fini(&t);
 		}
 	}
@@ -183,7 +186,7 @@ read_text(const char *name, const char *text, struct platform **out, struct err 
 }
 
 #define GOOD_HEAD "title = 'T'\nevidence {\n kind = 'manual'\n text = 'none'\n}\n"
-#define GOOD                                                                        \
+#define GOOD                                                                                \
 	GOOD_HEAD "session {\n prompt = { 'r1#' }\n}\nbackup {\n command = { 'show' }\n}\n" \
 		  "complete {\n last_line = { '^end$' }\n}\n"
 
@@ -218,7 +221,8 @@ static const struct {
     {GOOD_HEAD, "session.prompt", "absent"},
     {"title = ''\n", "bad.conf:1: title", "0"},
     {"title = 'T'\nevidence {\n kind = 'hearsay'\n text = 'x'\n}\nsession {\n prompt = {'#'}\n}\n"
-     "backup {\n command = {'c'}\n}\ncomplete {\n last_line = {'e'}\n}\n", "evidence.kind", "hearsay"},
+     "backup {\n command = {'c'}\n}\ncomplete {\n last_line = {'e'}\n}\n",
+	"evidence.kind", "hearsay"},
     {GOOD "ssh {\n kex = { 'a;b' }\n}\n", "ssh.kex", "a;b"},
     {GOOD "block 'x' {\n begin = { 'a' }\n}\n", "block.end", "absent"},
     {GOOD "normalise {\n redact_begin = { 'a' }\n}\n", "redact_end", "redact_begin"},
@@ -236,9 +240,10 @@ test_platform_bad(void **state _unused_)
 		if (read_text("bad.conf", wrong[i].text, &p, &e) == 0)
 			fail_msg("file %zu was taken", i);
 		assert_null(p);
-		if (!strstr(e.message, wrong[i].where) || !strstr(e.message, wrong[i].value) || !*e.hint)
-			fail_msg("file %zu: '%s' (%s), want %s and %s", i, e.message, e.hint, wrong[i].where,
-			    wrong[i].value);
+		if (!strstr(e.message, wrong[i].where) || !strstr(e.message, wrong[i].value) ||
+		    !*e.hint)
+			fail_msg("file %zu: '%s' (%s), want %s and %s", i, e.message, e.hint,
+			    wrong[i].where, wrong[i].value);
 	}
 }
 
@@ -276,7 +281,8 @@ test_platforms_load(void **state _unused_)
 	assert_non_null(platform_find("frr"));
 	json_t *all = device_platforms_json();
 	assert_int_equal(json_array_size(all), 2);
-	assert_string_equal(json_string_value(json_object_get(json_array_get(all, 0), "name")), "frr");
+	assert_string_equal(
+	    json_string_value(json_object_get(json_array_get(all, 0), "name")), "frr");
 	json_decref(all);
 }
 
@@ -314,9 +320,11 @@ test_complete(void **state _unused_)
 	const struct platform *p = platform_find("frr");
 	for (size_t i = 0; i < ARRAY_LEN(configs); i++) {
 		char why[300] = "";
-		bool is = complete_check(p, configs[i].text, strlen(configs[i].text), why, sizeof(why));
+		bool is =
+		    complete_check(p, configs[i].text, strlen(configs[i].text), why, sizeof(why));
 		if (is != !configs[i].why || (configs[i].why && !strstr(why, configs[i].why)))
-			fail_msg("configuration %zu: %s, '%s'", i, is ? "complete" : "incomplete", why);
+			fail_msg(
+			    "configuration %zu: %s, '%s'", i, is ? "complete" : "incomplete", why);
 	}
 }
 
@@ -327,7 +335,8 @@ static const struct {
     {"frr", " neighbor PEERS password \"two words\" x\n", " neighbor PEERS password <removed> x\n"},
     {"frr", "password 8 abc\nenable password abc\nenable password 8 abc\n",
 	"password 8 <removed>\nenable password <removed>\nenable password 8 <removed>\n"},
-    {"frr", " ip ospf message-digest-key 1 md5 Secret9\n", " ip ospf message-digest-key 1 md5 <removed>\n"},
+    {"frr", " ip ospf message-digest-key 1 md5 Secret9\n",
+	" ip ospf message-digest-key 1 md5 <removed>\n"},
     {"frr", " ip ospf authentication-key Secret9\n", " ip ospf authentication-key <removed>\n"},
     {"frr", " area 1 virtual-link 1.1.1.1 message-digest-key 3 md5 Secret9\n",
 	" area 1 virtual-link 1.1.1.1 message-digest-key 3 md5 <removed>\n"},
@@ -335,11 +344,14 @@ static const struct {
     {"frr", "no password\nhostname password\n", "no password\nhostname password\n"},
     {"frr", "trailing   \n\n\tx\t\n", "trailing\n\n\tx\n"},
     {"frr", "no newline", "no newline\n"},
-    {"linux", "db_password=Secret9 user=x\nAPI-KEY: Secret9\n", "db_password=<removed> user=x\nAPI-KEY: <removed>\n"},
+    {"linux", "db_password=Secret9 user=x\nAPI-KEY: Secret9\n",
+	"db_password=<removed> user=x\nAPI-KEY: <removed>\n"},
     {"linux", "wpa-psk Secret9\n", "wpa-psk <removed>\n"},
-    {"linux", "a\n-----BEGIN RSA PRIVATE KEY-----\nSecret9\nSecret9\n-----END RSA PRIVATE KEY-----\nb\n",
+    {"linux",
+	"a\n-----BEGIN RSA PRIVATE KEY-----\nSecret9\nSecret9\n-----END RSA PRIVATE KEY-----\nb\n",
 	"a\n-----BEGIN RSA PRIVATE KEY-----\n<removed>\n-----END RSA PRIVATE KEY-----\nb\n"},
-    {"linux", "-----BEGIN OPENSSH PRIVATE KEY-----\nSecret9\n", "-----BEGIN OPENSSH PRIVATE KEY-----\n<removed>\n"},
+    {"linux", "-----BEGIN OPENSSH PRIVATE KEY-----\nSecret9\n",
+	"-----BEGIN OPENSSH PRIVATE KEY-----\n<removed>\n"},
     {"linux", "PasswordAuthentication yes\n", "PasswordAuthentication yes\n"},
 };
 
@@ -348,7 +360,8 @@ test_normalise(void **state _unused_)
 {
 	for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
 		_cleanup_buf_ struct buf out = {0};
-		normalise(platform_find(bodies[i].platform), bodies[i].in, strlen(bodies[i].in), &out);
+		normalise(
+		    platform_find(bodies[i].platform), bodies[i].in, strlen(bodies[i].in), &out);
 		assert_string_equal(out.p, bodies[i].out);
 	}
 }

@@ -83,8 +83,8 @@ play_step(struct sim *s, const json_t *step, bool *want_prompt)
 		*want_prompt = false;
 	if (json_get_bool(step, "key", 0) && !read_byte(s, &c))
 		return false;
-	if ((text = json_get_str(step, "secret", NULL))
-	    && (!read_line(s, &line, false) || strcmp(line.p, text) != 0))
+	if ((text = json_get_str(step, "secret", NULL)) &&
+	    (!read_line(s, &line, false) || strcmp(line.p, text) != 0))
 		return false;
 	if (json_get_bool(step, "hang", 0)) {
 		hang(s);
@@ -99,7 +99,8 @@ play(struct sim *s, const json_t *steps)
 	bool want_prompt = true;
 	json_t *step;
 	size_t i;
-	json_array_foreach (steps, i, step) {
+	json_array_foreach(steps, i, step)
+	{
 		if (!play_step(s, step, &want_prompt))
 			return false;
 	}

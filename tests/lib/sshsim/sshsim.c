@@ -38,10 +38,11 @@ method_bits(const json_t *script)
 	json_t *m = json_object_get(script, "methods"), *v;
 	size_t i;
 	int bits = m ? 0 : SSH_AUTH_METHOD_PASSWORD;
-	json_array_foreach (m, i, v) {
+	json_array_foreach(m, i, v)
+	{
 		const char *name = json_string_value(v);
 		bits |= strcmp(name, "publickey") == 0 ? SSH_AUTH_METHOD_PUBLICKEY
-		    : strcmp(name, "kbdint") == 0      ? SSH_AUTH_METHOD_INTERACTIVE
+			: strcmp(name, "kbdint") == 0  ? SSH_AUTH_METHOD_INTERACTIVE
 						       : SSH_AUTH_METHOD_PASSWORD;
 	}
 	return bits;
@@ -57,8 +58,8 @@ static bool
 is_our_key(struct sim *s, ssh_message m)
 {
 	char *b64 = NULL;
-	bool is = ssh_pki_export_pubkey_base64(ssh_message_auth_pubkey(m), &b64) == SSH_OK
-	    && strcmp(b64, json_get_str(s->script, "public_key", "")) == 0;
+	bool is = ssh_pki_export_pubkey_base64(ssh_message_auth_pubkey(m), &b64) == SSH_OK &&
+		  strcmp(b64, json_get_str(s->script, "public_key", "")) == 0;
 	free(b64);
 	return is;
 }
@@ -94,7 +95,8 @@ auth_one(struct sim *s, ssh_message m, int bits, int *rounds)
 	int sub = ssh_message_subtype(m);
 	const char *user = json_get_str(s->script, "user", "u");
 	/* An answer to a question names no user. */
-	bool is_answer = sub == SSH_AUTH_METHOD_INTERACTIVE && ssh_message_auth_kbdint_is_response(m);
+	bool is_answer =
+	    sub == SSH_AUTH_METHOD_INTERACTIVE && ssh_message_auth_kbdint_is_response(m);
 	if (!(sub & bits) || (!is_answer && strcmp(ssh_message_auth_user(m), user) != 0))
 		return -1;
 	if (sub == SSH_AUTH_METHOD_PUBLICKEY)
@@ -107,7 +109,8 @@ auth_one(struct sim *s, ssh_message m, int bits, int *rounds)
 static bool
 authenticate(struct sim *s)
 {
-	int bits = method_bits(s->script), rounds = (int)json_get_int(s->script, "kbdint_rounds", 0);
+	int bits = method_bits(s->script),
+	    rounds = (int)json_get_int(s->script, "kbdint_rounds", 0);
 	ssh_message m;
 	while ((m = ssh_message_get(s->ssh))) {
 		int rc = -1;
@@ -142,8 +145,8 @@ is_granted(struct sim *s, ssh_message m, bool *is_shell)
 		s->ch = ssh_message_channel_request_open_reply_accept(m);
 		return true;
 	}
-	*is_shell = type == SSH_REQUEST_CHANNEL && sub == SSH_CHANNEL_REQUEST_SHELL
-	    && !json_get_bool(s->script, "no_shell", 0);
+	*is_shell = type == SSH_REQUEST_CHANNEL && sub == SSH_CHANNEL_REQUEST_SHELL &&
+		    !json_get_bool(s->script, "no_shell", 0);
 	bool is_ok = *is_shell || (type == SSH_REQUEST_CHANNEL && sub == SSH_CHANNEL_REQUEST_PTY);
 	if (is_ok)
 		ssh_message_channel_request_reply_success(m);
@@ -180,8 +183,8 @@ serve(struct sim *s, ssh_bind bind, int fd)
 	}
 	s->ssh = ssh_new();
 	s->calls = json_object();
-	if (ssh_bind_accept_fd(bind, s->ssh, fd) == SSH_OK && ssh_handle_key_exchange(s->ssh) == SSH_OK
-	    && authenticate(s) && wait_for_shell(s))
+	if (ssh_bind_accept_fd(bind, s->ssh, fd) == SSH_OK &&
+	    ssh_handle_key_exchange(s->ssh) == SSH_OK && authenticate(s) && wait_for_shell(s))
 		sim_play(s);
 	if (s->ch)
 		ssh_channel_free(s->ch);
@@ -195,9 +198,9 @@ key_type(const json_t *script, int *bits)
 {
 	const char *name = json_get_str(script, "key_type", "ed25519");
 	*bits = name[0] == 'r' ? 2048 : 256;
-	return name[0] == 'r' ? SSH_KEYTYPE_RSA
-	    : name[0] == 'e' && name[1] == 'c' ? SSH_KEYTYPE_ECDSA_P256
-					       : SSH_KEYTYPE_ED25519;
+	return name[0] == 'r'                     ? SSH_KEYTYPE_RSA
+	       : name[0] == 'e' && name[1] == 'c' ? SSH_KEYTYPE_ECDSA_P256
+						  : SSH_KEYTYPE_ED25519;
 }
 
 static ssh_bind
@@ -209,8 +212,8 @@ bind_new(const json_t *script)
 	bool no = false;
 	const char *file = json_get_str(script, "key_file", NULL);
 	enum ssh_keytypes_e type = key_type(script, &bits);
-	if (!file || access(file, R_OK) != 0
-	    || ssh_pki_import_privkey_file(file, NULL, NULL, NULL, &key) != SSH_OK) {
+	if (!file || access(file, R_OK) != 0 ||
+	    ssh_pki_import_privkey_file(file, NULL, NULL, NULL, &key) != SSH_OK) {
 		if (ssh_pki_generate(type, bits, &key) != SSH_OK)
 			abort();
 		if (file)
@@ -227,8 +230,8 @@ listen_free(void)
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t n = sizeof(a);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) < 0 || listen(fd, 64) < 0
-	    || getsockname(fd, (struct sockaddr *)&a, &n) < 0)
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) < 0 || listen(fd, 64) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&a, &n) < 0)
 		return -1;
 	printf("%d\n", ntohs(a.sin_port));
 	fflush(stdout);
@@ -242,9 +245,10 @@ main(int argc, char **argv)
 	struct err e = ERR_INIT;
 	struct sim s = {0};
 	char line[800];
-	if (argc != 2 || io_read_file(argv[1], 4 << 20, &b, &e)
-	    || !(s.script = json_parse(b.p, b.n, &json_limits_frame, &e))) {
-		fprintf(stderr, "sshsim: %s\n", argc == 2 ? err_text(&e, line, sizeof(line)) : "usage");
+	if (argc != 2 || io_read_file(argv[1], 4 << 20, &b, &e) ||
+	    !(s.script = json_parse(b.p, b.n, &json_limits_frame, &e))) {
+		fprintf(
+		    stderr, "sshsim: %s\n", argc == 2 ? err_text(&e, line, sizeof(line)) : "usage");
 		return 2;
 	}
 	signal(SIGCHLD, SIG_IGN);
