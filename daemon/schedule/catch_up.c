@@ -7,26 +7,28 @@
 
 #include "base/banned.h"
 
-/* Make r->due the latest due time <= now, looking back from now by doubling steps. */
+/* Make r->due the latest due time <= now and r->skip_until the one before it, looking back from now by
+ * doubling steps until there are two. */
 static void
 jump_to_latest(struct catch_up *r, const struct cron *c, const struct zone *z,
     const struct cron_policy *p, int64_t now)
 {
 	int64_t start = r->due;
+	unsigned found = 0;
 
-	for (int64_t back = 60; r->due == start; back *= 2) {
+	for (int64_t back = 60; found < 2; back *= 2) {
 		int64_t t = now - back > start ? now - back : start;
 		bool is_all = t == start;
+		r->due = start;
+		found = 0;
 		while (cron_next(c, z, p, t, &t) && t <= now) {
 			r->skip_until = r->due;
 			r->due = t;
+			found++;
 		}
 		if (is_all)
 			break;
 	}
-	/* Only one was found in the last step: the one before it is not known, but it is earlier. */
-	if (r->skip_until == start && r->due > start)
-		r->skip_until = r->due - 60;
 }
 
 struct catch_up

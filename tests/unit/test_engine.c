@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Takt authors
+/* The engine's pure parts: catch-up, unit ids, artifacts from parts, PostgreSQL's binary arrays. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+
+#include "daemon/engine/runs.h"
+#include "daemon/record/artifact.h"
+#include "daemon/record/pgarray.h"
+#include "daemon/schedule/schedule.h"
+#include "frame/frame.h"
+#include "when/cron.h"
+#include "when/stamp.h"
+#include "when/zone.h"
+
+static int64_t
+utc(const char *s)
+{
+	int64_t t = 0;
+
+	assert_int_equal(when_parse_rfc3339(s, &t, NULL, NULL), 0);
+	return t;
+}
+
+struct catch_up_case {
+	const char *expr, *first, *now;
+	const char *due, *skip_until,
+	    *next; /* skip_until NULL: nothing skipped; next NULL: never */
+	unsigned skipped;
+};
+
+static const struct catch_up_case catch_ups[] = {
+    {"* * * * *", "2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z", NULL,
+	"2026-11-22T10:01:00Z", 0},
+    {"* * * * *", "2026-11-22T10:00:00Z", "2026-11-22T10:00:59Z", "2026-11-22T10:00:00Z", NULL,
+	"2026-11-22T10:01:00Z", 0},
+    {"* * * * *", "2026-11-22T10:00:00Z", "2026-11-22T10:02:30Z", "2026-11-22T10:02:00Z",
+	"2026-11-22T10:01:00Z", "2026-11-22T10:03:00Z", 2},
+    {"0 2 * * *", "2026-11-20T02:00:00Z", "2026-11-22T10:00:00Z", "2026-11-22T02:00:00Z",
+	"2026-11-21T02:00:00Z", "2026-11-23T02:00:00Z", 2},
+    /* Longer than is counted: a year of minutes. */
+    {"* * * * *", "2025-11-22T10:00:00Z", "2026-11-22T10:00:30Z", "2026-11-22T10:00:00Z",
+	"2026-11-22T09:59:00Z", "2026-11-22T10:01:00Z", CATCH_UP_STEPS},
+    /* The same with rare times: the way back has to be long. */
+    {"0 0 1 * *", "1010-01-01T00:00:00Z", "2026-11-22T10:00:00Z", "2026-11-01T00:00:00Z",
+	"2026-10-01T00:00:00Z", "2026-12-01T00:00:00Z", CATCH_UP_STEPS},
+    /* What was stored is not a time of the expression: it fires all the same, and then never. */
+    {"0 0 30 2 *", "2026-11-22T10:00:00Z", "2026-11-22T10:00:30Z", "2026-11-22T10:00:00Z", NULL,
+	NULL, 0},
+};
+
+static void
+catch_up_table(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(catch_ups); i++) {
+		const struct catch_up_case *c = &catch_ups[i];
+		struct cron_policy policy = {0};
+		struct cron cron;
+		assert_int_equal(cron_parse(c->expr, &cron, NULL), 0);
+		struct catch_up r =
+		    schedule_catch_up(&cron, zone_utc(), &policy, utc(c->first), utc(c->now));
+		assert_int_equal(r.due, utc(c->due));
+		assert_int_equal(r.skipped, c->skipped);
+		if (c->skip_until)
+			assert_int_equal(r.skip_until, utc(c->skip_until));
+		assert_int_equal(r.has_next, c->next != NULL);
+		if (c->next)
+			assert_int_equal(r.next, utc(c->next));
+	}
+}
+
+static void
+unit_ids(void **state)
+{
+	static const char *const bad[] = {"", "01a203e1-c454-741c-8d99-189a2dc3f835",
+	    "01a203e1-c454-741c-8d99-189a2dc3f835.1", "01a203e1-c454-741c-8d99-189a2dc3f835.0.0",
+	    "01a203e1-c454-741c-8d99-189a2dc3f835.1.-1",
+	    "01a203e1-c454-741c-8d99-189a2dc3f835.1.0 ", "01a203e1-c454-741c-8d99-189a2dc3f83z.1.0",
+	    "01a203e1-c454-741c-8d99-189a2dc3f835.1.99999999999999999999"};
+	struct uuid run;
+	int attempt, no;
+
+	(void)state;
+	assert_true(
+	    unit_id_parse("01A203E1-c454-741c-8d99-189a2dc3f835.12.345", &run, &attempt, &no));
+	assert_string_equal(run.s, "01a203e1-c454-741c-8d99-189a2dc3f835");
+	assert_int_equal(attempt, 12);
+	assert_int_equal(no, 345);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_false(unit_id_parse(bad[i], &run, &attempt, &no));
+}
+
+static int
+add_part(struct artifacts **set, int no, int part, int parts, const char *text)
+{
+	struct frame f = {.type = FRAME_J_ARTIFACT, .blob = text, .blob_n = strlen(text)};
+	struct err e = ERR_INIT;
+
+	f.json = json_pack("{s:s,s:i,s:i,s:i,s:i,s:b}", "kind", no ? "other" : "config", "no", no,
+	    "part", part, "parts", parts, "raw_b", 6, "is_secret", 0);
+	int rc = artifacts_add(set, &f, &e);
+	json_decref(f.json);
+	return rc;
+}
+
+static void
+artifact_parts(void **state)
+{
+	struct artifacts *set = NULL;
+
+	(void)state;
+	assert_int_equal(add_part(&set, 0, 0, 2, "abc"), 0);
+	assert_null(artifacts_find(set, "config"));
+	assert_int_equal(add_part(&set, 0, 0, 2, "abc"), 0); /* again, after a reconnect */
+	assert_true(add_part(&set, 1, 1, 2, "x") < 0);       /* out of order */
+	assert_int_equal(add_part(&set, 0, 1, 2, "def"), 0);
+	const struct artifact *a = artifacts_find(set, "config");
+	assert_non_null(a);
+	assert_int_equal(a->body.n, 6);
+	assert_memory_equal(a->body.p, "abcdef", 6);
+	assert_null(artifacts_find(set, "other"));
+	for (int i = 2; i < ARTIFACTS_MAX; i++)
+		assert_int_equal(add_part(&set, i, 0, 1, "y"), 0);
+	assert_true(add_part(&set, ARTIFACTS_MAX, 0, 1, "y") < 0);
+	artifacts_free(set);
+}
+
+static void
+binary_arrays(void **state)
+{
+	static const unsigned char want_int4[] = {0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 23, 0, 0, 0, 2,
+	    0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 7, 0, 0, 0, 4, 0xff, 0xff, 0xff, 0xfe};
+	static const unsigned char uuid[] = {0x01, 0xa2, 0x03, 0xe1, 0xc4, 0x54, 0x74, 0x1c, 0x8d,
+	    0x99, 0x18, 0x9a, 0x2d, 0xc3, 0xf8, 0x35};
+	struct pgarray a[3];
+
+	(void)state;
+	pgarray_begin(a, 3, 2);
+	pgarray_int4(&a[0], 7);
+	pgarray_int4(&a[0], -2);
+	pgarray_uuid(&a[1], "01a203e1-c454-741c-8d99-189a2dc3f835");
+	pgarray_bytea(&a[2], "\0x", 2);
+	assert_int_equal(a[0].bytes.n, sizeof(want_int4));
+	assert_memory_equal(a[0].bytes.p, want_int4, sizeof(want_int4));
+	assert_memory_equal(a[1].bytes.p + 24, uuid, sizeof(uuid));
+	assert_int_equal(a[2].bytes.n, 20 + 4 + 2);
+	assert_memory_equal(a[2].bytes.p + 20, "\0\0\0\2\0x", 6);
+	pgarray_end(a, 3);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(catch_up_table),
+	    cmocka_unit_test(unit_ids),
+	    cmocka_unit_test(artifact_parts),
+	    cmocka_unit_test(binary_arrays),
+	};
+	int failed = cmocka_run_group_tests_name("engine", tests, NULL, NULL);
+
+	zone_fini();
+	return failed;
+}
