@@ -82,6 +82,9 @@ open_secret(struct engine *e, const struct unit *u, json_t **secret, struct err 
 	rc = check_owner(opened, u, err);
 	json_t *found = json_incref(json_object_get(opened, "secret"));
 	json_decref(opened);
+	/* The user name is no secret: it is in the row, beside what is sealed. */
+	if (rc == 0 && u->username && *u->username)
+		json_object_set_new(found, "username", json_string(u->username));
 	if (rc < 0)
 		wipe_json(found);
 	else

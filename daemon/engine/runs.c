@@ -60,6 +60,7 @@ unit_fini(struct unit *u)
 	free(u->platform);
 	free(u->host_key);
 	free(u->credential_id);
+	free(u->username);
 	json_decref(u->known);
 }
 

@@ -61,7 +61,7 @@ struct unit {
 	char *device_name, *address, *platform, *host_key;
 	int port;
 	json_t *known; /* array or NULL */
-	char *credential_id, *sealed_hex;
+	char *credential_id, *username, *sealed_hex;
 	int64_t credential_version;
 };
 

@@ -97,6 +97,7 @@ load_unit(struct unit *u, const PGresult *res, int row)
 	u->known = parse(store_str(res, row, "known"));
 	u->credential_id = dup_or_null(store_str(res, row, "credential_id"));
 	u->credential_version = store_int(res, row, "credential_version", 0);
+	u->username = dup_or_null(store_str(res, row, "username"));
 	u->sealed_hex = dup_or_null(store_str(res, row, "sealed"));
 	if (strcmp(state, "running") == 0)
 		u->was_started = true;

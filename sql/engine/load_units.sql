@@ -3,7 +3,7 @@
 -- The units of those runs' open attempts, with what each needs to be started.
 -- $1 node id, $2 [run id, …] or null
 select u.run_id, u.no, u.epoch, u.state, u.device_id, u.device_name, u.address, u.journal_off, u.output_b,
-	u.error_class, u.error ->> 'code' as code, u.error ->> 'message' as message, u.error ->> 'hint' as hint, d.port, d.platform, d.host_key, c.id as credential_id, c.version as credential_version,
+	u.error_class, u.error ->> 'code' as code, u.error ->> 'message' as message, u.error ->> 'hint' as hint, d.port, d.platform, d.host_key, c.id as credential_id, c.version as credential_version, c.username,
 	c.key_id, encode(c.sealed, 'hex') as sealed,
 	(select jsonb_agg(jsonb_build_object('key_type', k.key_type, 'public_key', k.public_key))
 	 from takt.host_key k where k.device_id = u.device_id) as known
