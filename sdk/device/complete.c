@@ -3,7 +3,8 @@
 /*
  * The completeness rules. The case they are made for: a banner in the configuration has a line
  * `end`, and the transmission breaks off right there. So a line counts only outside of banners,
- * the text must not end inside a banner or an open block, and its last line must be the platform's last.
+ * the text must not end inside a banner or an open block, and its last line must be the one that
+ * the platform names.
  */
 #include "sdk/device/complete.h"
 

@@ -366,6 +366,72 @@ test_normalise(void **state _unused_)
 	}
 }
 
+/* ---- strangers' bytes: each run is the same, so a failure can be repeated */
+
+static uint32_t
+next_random(uint32_t *x)
+{
+	*x ^= *x << 13;
+	*x ^= *x >> 17;
+	*x ^= *x << 5;
+	return *x;
+}
+
+static void
+test_platform_mutated(void **state _unused_)
+{
+	_cleanup_buf_ struct buf good = {0};
+	uint32_t seed = 20261122;
+	int taken = 0;
+	assert_int_equal(io_read_file(SRCDIR "/conf/platforms.d/frr.conf", 65536, &good, NULL), 0);
+	for (int i = 0; i < 1500; i++) {
+		_cleanup_buf_ struct buf b = {0};
+		_cleanup_platform_ struct platform *p = NULL;
+		struct err e = ERR_INIT;
+		buf_add(&b, good.p, good.n);
+		for (uint32_t k = 1 + next_random(&seed) % 4; k > 0; k--)
+			b.p[next_random(&seed) % b.n] = (char)(1 + next_random(&seed) % 255);
+		if (i % 5 == 0)
+			b.p[next_random(&seed) % b.n] = 0; /* cut off */
+		if (read_text("mutated.conf", b.p, &p, &e) == 0)
+			taken++;
+		else
+			assert_true(p == NULL && strstr(e.message, "mutated.conf:") && *e.hint);
+	}
+	assert_true(taken > 100 && taken < 1500); /* both ways were gone */
+}
+
+static void
+test_pattern_and_term_random(void **state _unused_)
+{
+	static const char signs[] = "ab()|*+?^$[]-\\.dws{}";
+	uint32_t seed = 7;
+	int compiled = 0;
+	for (int i = 0; i < 20000; i++) {
+		char text[33] = "", line[64];
+		size_t start = 0, end = 0;
+		_cleanup_pattern_ struct pattern *p = NULL;
+		for (uint32_t k = next_random(&seed) % 32; k > 0; k--)
+			text[k - 1] = signs[next_random(&seed) % (sizeof(signs) - 1)];
+		for (size_t k = 0; k < sizeof(line); k++)
+			line[k] = signs[next_random(&seed) % 12];
+		if (pattern_new(text, &p, NULL) == 0) {
+			compiled++;
+			if (pattern_find(p, line, sizeof(line), &start, &end))
+				assert_true(start <= end && end <= sizeof(line));
+		}
+	}
+	assert_true(compiled > 1000);
+	struct term t = {0};
+	for (int i = 0; i < 300000; i++) {
+		static const char bytes[] = "\033[]KGD0129;mx \r\n\b\007\\\003";
+		char c = bytes[next_random(&seed) % (sizeof(bytes) - 1)];
+		term_feed(&t, &c, 1);
+		assert_true(t.line <= t.text.n);
+	}
+	term_fini(&t);
+}
+
 static int
 setup(void **state _unused_)
 {
@@ -394,6 +460,8 @@ main(void)
 	    cmocka_unit_test(test_platforms_load),
 	    cmocka_unit_test(test_complete),
 	    cmocka_unit_test(test_normalise),
+	    cmocka_unit_test(test_platform_mutated),
+	    cmocka_unit_test(test_pattern_and_term_random),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
