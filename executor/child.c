@@ -91,11 +91,10 @@ child_main(const struct keeper_job *job, const struct child_fds *fds, int64_t de
 	log_init("unit", job->log_level, job->log_format);
 	if (!entry)
 		entry = loader_open(job->plugin_path, &e);
-	if (!entry)
-		log_fatal(LOG_PLUGIN, "%s: %s", job->plugin_path, e.message);
-	setup.type = loader_type(entry, job->meta.type);
+	setup.type = entry ? loader_type(entry, job->meta.type) : NULL;
 	if (!setup.type)
-		log_fatal(LOG_PLUGIN, "%s has no task type %s", job->plugin_path, job->meta.type);
+		log_fatal(LOG_PLUGIN, "%s: %s", job->plugin_path,
+		    entry ? "has no such task type" : e.message);
 	host_run(&setup);
 	_exit(0);
 }

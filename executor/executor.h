@@ -86,15 +86,19 @@ struct unit {
 	char lost[200];
 };
 
+STAILQ_HEAD(conn_queue, queued);
+LIST_HEAD(conn_list, conn);
+
 struct conn {
 	LIST_ENTRY(conn) link;
 	int fd;
 	bool is_engine;
 	ev_io in, out;
-	STAILQ_HEAD(, queued) queue;
+	struct conn_queue queue;
 };
 
 LIST_HEAD(plugin_list, plugin);
+LIST_HEAD(unit_list, unit);
 TAILQ_HEAD(unit_tailq, unit);
 
 struct executor {
@@ -112,7 +116,7 @@ struct executor {
 	unsigned adopting;  /* units whose phase is not known yet */
 	unsigned live;      /* units that hold capacity */
 	bool is_ready;
-	LIST_HEAD(, unit) units[UNIT_BUCKETS];
+	struct unit_list units[UNIT_BUCKETS];
 	struct unit_tailq streaming, settled;
 	struct conn *engine;
 	bool is_listed; /* the engine has got its listing */

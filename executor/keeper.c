@@ -259,7 +259,8 @@ watch(struct keeper *k)
 
 /*
  * Everything below us, until no child is left: whatever forks, leaves its session, ignores signals
- * or stops itself is a descendant of this subreaper and of nobody else's.
+ * or stops itself is a descendant of this subreaper and of nobody else's. A chain of processes that
+ * fork and exit is faster than a scan of /proc, but each link becomes our child: short rounds catch it.
  */
 static void
 sweep(struct keeper *k)
@@ -273,6 +274,8 @@ sweep(struct keeper *k)
 			return;
 		}
 		proc_signal_tree(getpid(), SIGKILL);
+		for (int i = 0; i < SWEEP_ROUNDS && reap(k); i++)
+			proc_kill_children();
 		if (poll(&p, 1, 5) > 0)
 			drain_child_fd(k);
 	}

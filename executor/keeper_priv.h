@@ -29,6 +29,8 @@
 #define LINGER_MS 2000
 /* A process that SIGKILL does not end within this (disk wait) is left to the kernel. */
 #define SWEEP_LIMIT_MS 30000
+/* Looks at direct children only, between two looks at the whole tree. */
+#define SWEEP_ROUNDS 100
 
 enum keeper_stop { STOP_NONE, STOP_DEADLINE, STOP_CANCEL, STOP_DROP };
 

@@ -181,6 +181,30 @@ proc_signal_tree(pid_t root, int sig)
 	return sent;
 }
 
+size_t
+proc_kill_children(void)
+{
+	char name[48], buf[8192], *p = buf, *end;
+	size_t count = 0;
+	ssize_t n;
+
+	snprintf(name, sizeof(name), "task/%d/children", (int)getpid());
+	n = read_proc_file(getpid(), name, buf, sizeof(buf) - 1);
+	if (n <= 0)
+		return 0;
+	buf[n] = 0;
+	/* A last number that was cut off is not followed by a space; the next call sees it whole. */
+	for (;;) {
+		long pid = strtol(p, &end, 10);
+
+		if (end == p || *end != ' ' || pid <= 1)
+			return count;
+		kill((pid_t)pid, SIGKILL);
+		count++;
+		p = end;
+	}
+}
+
 /* True if the environment the process was started with (NUL-separated) carries the entry. */
 static bool
 env_carries(pid_t pid, const char *entry, char *buf, size_t size)

@@ -26,7 +26,7 @@ struct queued {
 	struct buf b;
 };
 
-static LIST_HEAD(, conn) conns;
+static struct conn_list conns;
 static unsigned conns_n;
 static ev_io listen_io;
 
@@ -124,9 +124,18 @@ on_writable(struct ev_loop *loop, ev_io *w, int revents)
 }
 
 static void
+send_plugins(void)
+{
+	for (const struct plugin *p = LIST_FIRST(&X.plugins); p; p = LIST_NEXT(p, link)) {
+		_cleanup_json_ json_t *j = plugin_json(p);
+
+		server_send(FRAME_PLUGIN, j);
+	}
+}
+
+static void
 send_listing(void)
 {
-	const struct plugin *p;
 	_cleanup_json_ json_t *hello =
 	    json_pack("{s:i, s:s, s:s, s:i, s:b}", "proto", 1, "version", PACKAGE_VERSION,
 		"boot_id", proc_boot_id(), "max_units", (int)X.max_units, "seal_ready", 0);
@@ -147,8 +156,6 @@ send_listing(void)
 void
 server_maybe_list(void)
 {
-	const struct plugin *p;
-
 	if (X.probes || X.adopting)
 		return;
 	if (!X.is_ready) {

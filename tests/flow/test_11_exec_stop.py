@@ -106,6 +106,26 @@ def test_neighbours_finish_by_themselves(rig, engine):
     assert [pid for pid in left if execrig.is_alive(pid)] == []
 
 
+@pytest.mark.parametrize('turn', range(5))
+def test_chains_of_forks_are_caught(rig, engine, turn):
+    """Four chains of processes that fork and exit without a pause; a neighbour meanwhile."""
+    neighbour = Trees(rig, engine, 1, 'neighbour', params={'mode': 'neighbour', 'ms': 600000})
+    neighbour.wait_grown(engine)
+    file = os.path.join(rig.dir, f'chain{turn}')
+    unit = engine.start('tree', {'file': file, 'mode': 'chain', 'helpers': 4}, timeout_ms=600000)
+    engine.pump(lambda: unit.frames and len(pids_of(file)) == 4)
+    tag = rig.meta(unit.id)['tag']
+    execrig.wait_for('chains running', lambda: execrig.tagged({tag}))
+    engine.cancel(unit, grace_ms=100)
+    engine.finish(unit)
+    assert unit.result['killed'] == 'cancel'
+    assert not execrig.tagged({tag}) and not execrig.tagged({tag})
+    assert all(map(execrig.is_alive, neighbour.everybody()))
+    for u in neighbour.units:
+        engine.cancel(u)
+    engine.finish(*neighbour.units)
+
+
 def test_a_plugin_that_listens_ends_by_itself(rig, engine):
     """Cancelled long before its grace is over, by its own return."""
     file = os.path.join(rig.dir, 'listens')

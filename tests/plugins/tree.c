@@ -3,8 +3,9 @@
 /*
  * Task type `tree`: grows a process tree that does not want to die. Parameters: file (every
  * process writes its pid there), mode: "escape" (helpers double-fork, setsid, ignore signals, stop
- * themselves, close everything; run() then ignores its cancellation), "neighbour" (the same
- * helpers, orphaned, while run() works for `ms` and passes), helpers, ms.
+ * themselves, close everything; run() then ignores its cancellation), "chain" (helpers are chains
+ * of processes that fork and exit), "neighbour" (the same helpers as escape, orphaned, while run()
+ * works for `ms` and passes), helpers, ms.
  */
 #include "params.h"
 
@@ -53,6 +54,23 @@ helper(const char *path, int kind)
 		pause();
 }
 
+/* A chain: each link forks the next and exits, faster than anybody can look at it. */
+static void
+chain(const char *path)
+{
+	if (fork() != 0)
+		return;
+	setsid();
+	be_deaf();
+	note_pid(path, "helper");
+	for (;;) {
+		pid_t next = fork();
+
+		if (next > 0)
+			_exit(0);
+	}
+}
+
 static takt_rc
 tree_run(const takt_host *host, takt_ctx *ctx, takt_str params)
 {
@@ -63,7 +81,10 @@ tree_run(const takt_host *host, takt_ctx *ctx, takt_str params)
 
 	note_pid(path, "run");
 	for (int64_t i = 0; i < helpers; i++)
-		helper(path, (int)(i % 3));
+		if (!strcmp(mode, "chain"))
+			chain(path);
+		else
+			helper(path, (int)(i % 3));
 	if (!strcmp(mode, "neighbour")) {
 		int cancelled = sleep_or_cancel(host, ctx, param_int(p, "ms", 1000));
 
