@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The Takt authors
 """Plugins hello and backup against real FRR routers and an OpenSSH host, by devprobe and by takt-executor."""
+import contextlib
 import ctypes
 import ctypes.util
 import json
@@ -111,20 +112,56 @@ def test_router_down_and_wrong_password(lab, tmp_path):
     assert probe(tmp_path, r, backup=True)['rc'] == 0
 
 
-def test_linux_host(lab, tmp_path):
-    """The same OpenSSH, with a shell instead of vtysh."""
-    r = lab.routers[0]
+@contextlib.contextmanager
+def sshd_changed(lab, r, change):
+    """The router's sshd with another configuration for a while."""
     config = r.dir / 'sshd_config'
     text = config.read_text()
-    config.write_text(text.replace('ForceCommand', '#ForceCommand'))
+    config.write_text(change(text))
     try:
         lab.stop(r)
         lab.start(r)
-        out = probe(tmp_path, r, platform='linux', backup=True, commands=['echo one; echo two'])
+        yield
     finally:
         config.write_text(text)
         lab.stop(r)
         lab.start(r)
+
+
+OLD_SSHD = """KexAlgorithms diffie-hellman-group14-sha1
+HostKeyAlgorithms ssh-rsa
+Ciphers aes128-cbc
+MACs hmac-sha1
+"""
+OLD_PLATFORM = """ssh {
+    kex = { 'diffie-hellman-group14-sha1' }
+    host_keys = { 'ssh-rsa' }
+    ciphers = { 'aes128-cbc' }
+    macs = { 'hmac-sha1' }
+}
+"""
+
+
+def test_old_device_needs_its_algorithms_named(lab, tmp_path):
+    r = lab.routers[0]
+    subprocess.run(['ssh-keygen', '-q', '-t', 'rsa', '-b', '2048', '-N', '', '-f', r.dir / 'rsa'], check=True)
+    (tmp_path / 'old').mkdir()
+    (tmp_path / 'old/old.conf').write_text((PLATFORMS / 'frr.conf').read_text() + OLD_PLATFORM)
+    with sshd_changed(lab, r, lambda t: t.replace(f'HostKey {r.dir}/host_key', f'HostKey {r.dir}/rsa\n{OLD_SSHD}')):
+        out = probe(tmp_path, r, backup=True)
+        assert (out['rc'], out['code']) == (-203, 'ssh.no_common_algorithm'), out
+        out = probe(tmp_path, r, platform='old', platform_dirs=[str(tmp_path / 'old')], backup=True)
+        assert out['rc'] == 0 and out['learned'][0]['key_type'] == 'ssh-rsa', out
+        again = probe(tmp_path, r, platform='old', platform_dirs=[str(tmp_path / 'old')], backup=True,
+                      host_key={'policy': 'strict', 'known': out['learned']})
+        assert again['rc'] == 0 and not again['learned']
+
+
+def test_linux_host(lab, tmp_path):
+    """The same OpenSSH, with a shell instead of vtysh."""
+    r = lab.routers[0]
+    with sshd_changed(lab, r, lambda t: t.replace('ForceCommand', '#ForceCommand')):
+        out = probe(tmp_path, r, platform='linux', backup=True, commands=['echo one; echo two'])
     assert out['rc'] == 0, out
     assert out['outputs'] == ['one\ntwo\n']
     assert out['exact'].startswith('### uname') and out['exact'].endswith('takt-backup-complete\n')
