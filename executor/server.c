@@ -143,12 +143,7 @@ send_listing(void)
 	X.is_listed = true;
 	X.has_rescanned = false;
 	server_send(FRAME_HELLO, hello);
-	LIST_FOREACH(p, &X.plugins, link)
-	{
-		_cleanup_json_ json_t *j = plugin_json(p);
-
-		server_send(FRAME_PLUGIN, j);
-	}
+	send_plugins();
 	units_list();
 	server_send(FRAME_READY, NULL);
 }
@@ -171,12 +166,7 @@ server_maybe_list(void)
 	if (!X.has_rescanned)
 		return;
 	X.has_rescanned = false;
-	LIST_FOREACH(p, &X.plugins, link)
-	{
-		_cleanup_json_ json_t *j = plugin_json(p);
-
-		server_send(FRAME_PLUGIN, j);
-	}
+	send_plugins();
 }
 
 static void
