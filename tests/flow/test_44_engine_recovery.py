@@ -5,6 +5,7 @@
 What really happened is read from the witness file that the units write, not from Takt's tables.
 """
 import json
+import os
 import pathlib
 import signal
 import sys
@@ -180,6 +181,46 @@ def test_a_unit_that_is_running_only_in_the_database_is_lost():
         assert t.wait_end(run) == "failed"
         assert "attempt_lost" in t.types(run)
         assert t.one("select state from takt.attempt where run_id = %s", run) == "lost"
+
+
+def kill_keeper(t, file):
+    """The unit's process is a child of its keeper; its pid is what it wrote itself."""
+    pid = t.witness(file)[0]["pid"]
+    stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    os.kill(int(stat.rsplit(")", 1)[1].split()[1]), signal.SIGKILL)
+
+
+def test_a_lost_unit_is_run_again_where_its_type_allows_it():
+    with Engine() as t:
+        file = t.root / "witness"
+        run = t.run(t.task("witness", {"file": str(file), "steps": 20, "step_ms": 100}, max_retries=1))
+        wait_until(lambda: file.exists() and steps_seen(file) > 2, 30, "steps")
+        kill_keeper(t, file)
+        assert t.wait_end(run) == "completed"
+        assert [s for (s,) in t.sql("select state from takt.attempt where run_id = %s order by no", run)] == ["lost", "passed"]
+        assert "attempt_lost" in t.types(run)
+
+
+def test_a_lost_unit_fails_where_its_type_says_so():
+    with Engine() as t:
+        file = t.root / "witness"
+        device = t.device("d")
+        run = t.run(t.task("witness_each", {"file": str(file), "steps": 20, "step_ms": 100}, max_retries=3,
+                           target={"type": "device", "id": device}))
+        wait_until(lambda: file.exists() and steps_seen(file) > 2, 30, "steps")
+        kill_keeper(t, file)
+        assert t.wait_end(run) == "failed"
+        assert [s for (s,) in t.sql("select state from takt.attempt where run_id = %s", run)] == ["lost"]
+        assert t.one("select error ->> 'code' from takt.unit where run_id = %s", run) == "takt.lost"
+
+
+def test_an_executor_without_room_refuses_and_the_units_wait():
+    with Engine(max_units=8, executor_units=2) as t:
+        runs = [t.run(t.task("witness", {"steps": 1, "step_ms": 300})) for _ in range(8)]
+        for run in runs:
+            assert t.wait_end(run) == "completed"
+            assert t.one("select count(*) from takt.attempt where run_id = %s", run) == 1
+        assert "refused" in (t.root / "engine.log").read_text()
 
 
 def test_a_stale_epoch_is_fenced():

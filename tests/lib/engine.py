@@ -36,8 +36,10 @@ def uuid7():
 
 
 class Engine:
-    def __init__(self, max_units=64, plugins=("plugins/hello", "tests/plugins"), executor=True, durable=False):
+    def __init__(self, max_units=64, plugins=("plugins/hello", "tests/plugins"), executor=True, durable=False,
+                 executor_units=64):
         self.max_units = max_units
+        self.executor_units = executor_units
         self.plugins = plugins
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="ten-", dir="/tmp"))
         self.state = self.root / "node"
@@ -74,7 +76,8 @@ class Engine:
             return subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def start_executor(self):
-        argv = [str(BUILD / "takt-executor"), "--state", str(self.state), "--max-units", "64", "--log-level", "debug"]
+        argv = [str(BUILD / "takt-executor"), "--state", str(self.state), "--max-units", str(self.executor_units),
+                "--log-level", "debug"]
         for directory in self.plugins:
             argv += ["--plugin-dir", str(BUILD / directory)]
         self.executor_process = self._spawn("executor", argv)
