@@ -213,7 +213,8 @@ static void
 on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
 	char what[160], line[80];
-	vsnprintf(what, sizeof(what), fmt, ap);
+	int n = vsnprintf(what, sizeof(what) - 4, fmt, ap);
+	memcpy(what + (n < (int)sizeof(what) - 4 ? n : (int)sizeof(what) - 5), " in", 4);
 	copy_line(cfg->line, line, sizeof(line));
 	refuse(
 	    cfg->line, "syntax", "See conf/README.md for the fields and their form.", what, line);

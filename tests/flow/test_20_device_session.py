@@ -251,7 +251,7 @@ def test_device_that_lies_differently_each_time(device):
 
 
 def test_open_block_at_the_end(device):
-    refused(device.probe(device.start(commands=show(CONFIG.replace("exit\n", ""))), backup=True), "inside the block 'router'")
+    refused(device.probe(device.start(commands=show(CONFIG.replace("exit\n!\n", ""))), backup=True), "inside the block 'router'")
 
 
 def test_tail_without_its_mark(device):

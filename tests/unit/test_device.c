@@ -304,7 +304,8 @@ static const struct {
     {"", "lines"},
     {FRR, "last line"},
     {FRR "router bgp 1\n", "inside the block 'router'"},
-    {FRR "router bgp 1\n!\nend\n", "inside the block 'router'"},
+    {FRR "router bgp 1\n address-family\n !\nend\n", "inside the block 'router'"},
+    {FRR "router bgp 1\n!\nline vty\n!\nend\n", NULL}, /* FRR 7 */
     {FRR "banner motd ^C\n!\nend\n", "inside the banner"},
     {FRR "banner motd @\nexit\n!\nend\n", "inside the banner that begins in line 6"},
     {FRR "!\nend\nmore\n", "last line"},
