@@ -76,6 +76,9 @@ event_print(struct cli *c, const char *type, const json_t *o)
 
 		if (!v || json_is_null(v) || (json_is_string(v) && !*json_string_value(v)))
 			continue;
+		/* Of a unit that passed, the class says no more than the state. */
+		if (json_is_string(v) && strcmp(json_string_value(v), "passed") == 0)
+			continue;
 		buf_addf(&b, " %s", parts[i].before);
 		add_value(&b, v);
 		buf_adds(&b, parts[i].after);
