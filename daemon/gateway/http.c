@@ -67,18 +67,14 @@ http_bearer(struct lws *wsi)
 	return text && !strncasecmp(text, "Bearer ", 7) && text[7] ? xstrdup(text + 7) : NULL;
 }
 
-/* Fragment i of the query as "name=value", decoded; NULL at the end. Too long: "". */
+/* Fragment i of the query as "name=value", decoded; NULL at the end. One that is too long is "?". */
 static const char *
 query_fragment(struct lws *wsi, int i, char *buf, size_t n)
 {
-	int length = lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, i);
-
-	if (length <= 0)
-		return NULL;
 	buf[0] = '\0';
-	if ((size_t)length < n)
-		lws_hdr_copy_fragment(wsi, buf, (int)n, WSI_TOKEN_HTTP_URI_ARGS, i);
-	return buf;
+	if ((size_t)lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, i) + 1 >= n)
+		return "?";
+	return lws_hdr_copy_fragment(wsi, buf, (int)n, WSI_TOKEN_HTTP_URI_ARGS, i) < 0 ? NULL : buf;
 }
 
 char *
@@ -98,11 +94,14 @@ static bool
 read_query(struct request *r, struct lws *wsi)
 {
 	char buf[2048];
+	const char *fragment;
 
-	for (int i = 0; query_fragment(wsi, i, buf, sizeof(buf)); i++) {
+	for (int i = 0; (fragment = query_fragment(wsi, i, buf, sizeof(buf))); i++) {
 		char *value = strchr(buf, '=');
 		json_t *text;
 
+		if (!*fragment) /* as in `a=1&&b=2` */
+			continue;
 		if (!value || value == buf) {
 			answer_refusal(r, 400, "invalid_query", "query parameters are name=value, of at most 2,000 bytes");
 			return false;

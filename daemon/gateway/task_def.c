@@ -118,10 +118,11 @@ read_schedule(const json_t *doc, struct schedule *s, struct err *e)
 	struct err inner = ERR_INIT;
 	int rc;
 
-	s->zone = zone_get(json_get_str(doc, "timezone", "UTC"), e);
+	s->zone = zone_get(json_get_str(doc, "timezone", "UTC"), &inner);
 	if (!s->zone) {
+		err_set(e, ERR_INVALID, "%s", inner.message);
 		err_field(e, "/timezone");
-		return err_hint(e, "An IANA name such as Europe/Berlin, or UTC.");
+		return err_hint(e, "%s", *inner.hint ? inner.hint : "An IANA name such as Europe/Berlin, or UTC.");
 	}
 	rc = cron_gap_parse(json_get_str(doc, "dst_gap", "run_at_gap_end"), &s->policy.gap, e);
 	if (rc == 0)
@@ -131,7 +132,7 @@ read_schedule(const json_t *doc, struct schedule *s, struct err *e)
 		return rc;
 	rc = cron_parse(expr, &s->cron, &inner);
 	if (rc < 0) {
-		err_set(e, inner.code, "%s%s%s", inner.field, *inner.field ? ": " : "", inner.message);
+		err_set(e, ERR_INVALID, "%s%s%s", inner.field, *inner.field ? ": " : "", inner.message);
 		err_field(e, "/cron_expression");
 		err_hint(e, "%s", *inner.hint ? inner.hint : "Five fields: minute hour day-of-month month day-of-week.");
 	}
