@@ -231,8 +231,8 @@ close_all(struct engine *e)
 {
 	node_timers_stop(e);
 	poll_fini(e);
+	store_close(e->store); /* answers who waits, and they may still use the link */
 	link_free(e->link);
-	store_close(e->store);
 	jobs_fini(e);
 	record_free(e->record);
 	fence_drop(e);
