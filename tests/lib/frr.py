@@ -160,6 +160,25 @@ def pids_of_user(name):
     return found
 
 
+def pids_of_router(r):
+    """Its user's processes, and whatever carries its pathspace: also what a killed `up` was just starting."""
+    found = pids_of_user(r.username)
+    for d in pathlib.Path("/proc").iterdir():
+        try:
+            words = (d / "cmdline").read_text().replace("\0", " ") if d.name.isdigit() else ""
+            if f"-N {r.pathspace} " in words:
+                found.append(int(d.name))
+        except (OSError, UnicodeDecodeError):
+            continue
+    return [p for p in found if is_alive(p) and p != os.getpid()]
+
+
+def kill_all(pids):
+    for p in pids:
+        end_process(p, signal.SIGKILL)
+    return pids
+
+
 class FrrLab:
     def __init__(self, directory, routers=4, port=0, names=NAMES):
         self.dir = pathlib.Path(directory).resolve()
@@ -314,13 +333,8 @@ class FrrLab:
 
     def remove(self, r):
         self.stop(r)
-        pids = [p for p in (pid_of(r.run / f"{d}.pid", r.pathspace) for d in DAEMONS) if p]
-        for p in pids:
-            end_process(p, signal.SIGKILL)  # nothing of theirs is kept, and an orderly end takes seconds
-        wait_for(f"{r.name}: end of its daemons", lambda: not any(is_alive(p) for p in pids))
-        for p in pids_of_user(r.username):
-            end_process(p, signal.SIGKILL)
-        wait_for(f"{r.username}: last process", lambda: not pids_of_user(r.username))
+        # Killed: nothing of theirs is kept, and an orderly end takes seconds.
+        wait_for(f"{r.name}: end of its processes", lambda: not kill_all(pids_of_router(r)))
         try:
             pwd.getpwnam(r.username)
             retry("userdel", r.username)
