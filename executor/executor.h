@@ -144,8 +144,8 @@ json_t *plugin_json(const struct plugin *p);
 /* zygotes.c */
 /* Hand the unit to the plugin's zygote, now or when it is ready. */
 void zygote_spawn(struct plugin *p, struct unit *u);
-/* Its keepers go on. */
-void zygote_retire(struct plugin *p);
+/* End it, if there is one; its keepers go on, units that still wait for it are refused. */
+void zygote_retire(struct plugin *p, const char *why);
 /* Fork and exec takt-executor with these arguments; fd becomes target_fd. pid or -1. */
 pid_t zygote_exec(const char *const *args, int fd, int target_fd);
 

@@ -102,7 +102,7 @@ all_probed(void)
 		else
 			log_info(LOG_EXEC, "plugin %s loaded", p->path);
 		if (p->status == PLUGIN_REFUSED)
-			zygote_retire(p);
+			zygote_retire(p, "the plugin is refused");
 	}
 	X.has_rescanned = true;
 	server_maybe_list();
@@ -162,7 +162,7 @@ take_descriptor(struct plugin *p)
 	}
 	p->status = PLUGIN_LOADED;
 	if (strcmp(p->digest, json_get_str(p->found, "digest", "")) != 0)
-		zygote_retire(p);
+		zygote_retire(p, "the plugin file has changed");
 	snprintf(p->digest, sizeof(p->digest), "%s", json_get_str(p->found, "digest", ""));
 	p->is_cold = json_get_int(p->found, "threads", 1) != 1;
 	frame = plugin_json(p);
@@ -367,8 +367,12 @@ plugins_rescan(void)
 {
 	struct plugin *p;
 
-	LIST_FOREACH(p, &X.plugins, link)
-	p->is_seen = false;
+	for (p = LIST_FIRST(&X.plugins); p; p = LIST_NEXT(p, link)) {
+		p->is_seen = false;
+		/* Nobody waits for one that is ready; the next one reads the platform files again. */
+		if (p->is_ready)
+			zygote_retire(p, "looked at again");
+	}
 	/* One more than there are, so that it is not over before all have started. */
 	X.probes++;
 	for (int i = 0; i < X.plugin_dirs_n; i++)
@@ -393,7 +397,7 @@ plugins_close(void)
 
 	while ((p = LIST_FIRST(&X.plugins))) {
 		LIST_REMOVE(p, link);
-		zygote_retire(p);
+		zygote_retire(p, "the executor stops");
 		if (p->probe_pid)
 			kill(p->probe_pid, SIGKILL);
 		json_decref(p->found);

@@ -320,6 +320,11 @@ start_unit(struct plugin *p, const struct unit_meta *m, const json_t *j, int *in
 static const char *
 start_problem(const struct plugin *p, int input_fd, const char **class, const char **code)
 {
+	/* A file that is just being looked at again may be the one that offers it. */
+	*class = "transient";
+	*code = "executor.scanning";
+	if (!p && X.probes)
+		return "plugin files are being looked at";
 	*class = "unsupported";
 	*code = "plugin.unknown_type";
 	if (!p)

@@ -119,7 +119,8 @@ spawn(const struct zygote *z, const json_t *j, const int *fds)
 		log_error(LOG_ZYGOTE, "fork for unit %s: %m", job.meta.unit);
 }
 
-static int
+/* Until the executor closes its end; what it sent before is still done. */
+static void
 serve(const struct zygote *z)
 {
 	static unsigned char packet[FRAME_MAX];
@@ -132,7 +133,7 @@ serve(const struct zygote *z)
 		int r = frame_recv_fds(ZYGOTE_FD, packet, &f, fds, FRAME_FDS_MAX, &n, &e);
 
 		if (r == 0)
-			return 0;
+			return;
 		if (r < 0)
 			log_fatal(LOG_ZYGOTE, "executor: %s", e.message);
 		if (f.type == FRAME_Z_SPAWN && n == 3)
@@ -162,5 +163,8 @@ zygote_main(int argc, char **argv)
 		json_object_set_new(ready, "error", json_string(e.message));
 	if (frame_send(ZYGOTE_FD, FRAME_Z_READY, 0, ready, NULL, 0, -1, &e) < 0)
 		log_fatal(LOG_ZYGOTE, "executor: %s", e.message);
-	return json_object_get(ready, "error") ? 1 : serve(&z);
+	if (!json_object_get(ready, "error"))
+		serve(&z);
+	/* No exit handlers: they are the plugin's. */
+	_exit(0);
 }

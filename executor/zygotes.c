@@ -88,29 +88,28 @@ refuse_waiting(struct plugin *p, const char *message)
 	}
 }
 
-static void
-zygote_down(struct plugin *p, const char *why)
-{
-	if (p->zygote_fd < 0)
-		return;
-	log_warn(LOG_EXEC, "zygote of %s: %s", p->path, why);
-	zygote_retire(p);
-	refuse_waiting(p, why);
-}
-
 void
-zygote_retire(struct plugin *p)
+zygote_retire(struct plugin *p, const char *why)
 {
 	if (p->zygote_fd < 0)
 		return;
 	ev_io_stop(X.loop, &p->zygote_io);
 	ev_timer_stop(X.loop, &p->zygote_timer);
-	/* What it has been handed and not yet forked is refused when its control socket closes. */
+	/* One that is ready still forks what it was handed, then sees the end and leaves. */
 	close(p->zygote_fd);
-	kill(p->zygote_pid, SIGKILL);
+	if (!p->is_ready)
+		kill(p->zygote_pid, SIGKILL);
 	p->zygote_fd = -1;
 	p->zygote_pid = 0;
 	p->is_ready = false;
+	refuse_waiting(p, why);
+}
+
+static void
+zygote_down(struct plugin *p, const char *why)
+{
+	log_warn(LOG_EXEC, "zygote of %s: %s", p->path, why);
+	zygote_retire(p, why);
 }
 
 /* The zygote takes the descriptors; the keeper's end of the control socket is the sign of life. */

@@ -103,6 +103,29 @@ def test_rescan_sees_new_changed_gone_and_doubled_files(rig):
     engine.close()
 
 
+def zygotes_of(rig):
+    out = subprocess.run(['ps', '--no-headers', '-o', 'pid,args', '--ppid', str(rig.proc.pid)],
+                         capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in out.splitlines() if '--zygote' in line]
+
+
+def test_rescans_amid_starts_lose_nothing(rig):
+    """SIGHUP ends the warm zygotes, so that new ones read the platform files again."""
+    engine = execrig.Engine(rig)
+    assert engine.finish(engine.start('witness', {})).result['class'] == 'passed'
+    (first,) = zygotes_of(rig)
+    units = []
+    for _ in range(20):
+        rig.proc.send_signal(signal.SIGHUP)
+        units += [engine.start('witness', {'steps': 2, 'step_ms': 5}) for _ in range(3)]
+        engine.pump(lambda: units[-3].is_over)
+    engine.finish(*units)
+    assert [u.result['class'] for u in units if u.result] == ['passed'] * len(units)
+    execrig.wait_for('the first zygote gone', lambda: not execrig.is_alive(first))
+    execrig.wait_for('one zygote left', lambda: len(zygotes_of(rig)) <= 1)
+    engine.close()
+
+
 def test_a_plugin_with_threads_is_loaded_cold():
     rig = execrig.Rig(plugins=())
     try:
