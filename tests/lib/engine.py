@@ -46,7 +46,7 @@ class Engine:
         self.state.mkdir(mode=0o700)
         self.engine_process = self.executor_process = None
         self.pg = Pg(durable=durable)
-        self.kills = 0
+        self.others = []
         try:
             self.pg.migrate()
             self.owner = self.pg.connect("takt_owner")
@@ -86,10 +86,23 @@ class Engine:
         self.engine_process = self._spawn(
             "engine", [str(BUILD / "taktd"), "-x", "engine", "-c", str(self.root / "taktd.conf")])
 
+    def second_node(self):
+        """Another engine with its own state and executor on the same database; ended by close()."""
+        other = Engine.__new__(Engine)
+        other.__dict__.update(self.__dict__)
+        other.root = self.root / "second"
+        other.state = other.root / "node"
+        other.state.mkdir(mode=0o700, parents=True)
+        other.write_conf(node_name="second")
+        other.start_executor()
+        other.start_engine()
+        self.others.append(other)
+        wait_until(lambda: self.one("select count(*) from takt.node") == 1 + len(self.others), 30, "the second node")
+        return other
+
     def kill_engine(self, sig=signal.SIGKILL):
         self.engine_process.send_signal(sig)
         code = self.engine_process.wait(60)
-        self.kills += 1
         return code
 
     def kill_database(self):
@@ -119,6 +132,9 @@ class Engine:
                 continue
 
     def close(self):
+        for other in self.others:
+            other._stop(other.engine_process)
+            other._stop(other.executor_process)
         self._stop(self.engine_process)
         self._stop(self.executor_process)
         self._stop_units()
