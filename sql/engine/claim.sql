@@ -30,8 +30,12 @@ with me as (
 	where l.run_id = p.run_id and l.state = 'queued'
 	returning l.run_id, l.org_id, l.task_id, l.epoch, l.attempt, l.event_seq
 ), goal as (
-	select m.*, r.policy #>> '{target,type}' as target_type, (r.policy #>> '{target,id}')::uuid as target_id,
-		coalesce((r.policy ->> 'timeout_seconds')::int, 3600) as timeout_s
+	-- What cannot be read counts as unresolved: one bad definition must not hold up all others.
+	select m.*, r.policy #>> '{target,type}' as target_type,
+		case when r.policy #>> '{target,id}' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
+			then (r.policy #>> '{target,id}')::uuid end as target_id,
+		case when r.policy ->> 'timeout_seconds' ~ '^[0-9]{1,6}$'
+			then (r.policy ->> 'timeout_seconds')::int else 3600 end as timeout_s
 	from moved m join takt.run r on r.id = m.run_id
 ), member as (
 	select g.run_id, null::uuid as device_id, null::text as name, null::text as address

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- SPDX-FileCopyrightText: The Takt authors
--- Decide run.create commands: a run of its own for each, whatever the task's schedule says.
+-- Decide run.create commands: a run of its own for each, whatever the task's schedule says. A run id that
+-- is not of this time has no partition: such a command is refused, or it would hold up all others.
 -- $1 node id, $2 [{"id":command,"code"}]
 with me as (
 	select n.no, n.incarnation, coalesce((select max(e.feed_seq) from takt.event e
@@ -14,8 +15,10 @@ with me as (
 	for update of c skip locked
 ), found as (
 	select c.id, c.org_id, c.actor, c.run_id, c.code, c.body, t.id as task_id, t.name, t.task_type,
-		t.revision, t.definition
-	from cmd c left join takt.task t on t.org_id = c.org_id and c.run_id is not null
+		t.revision, t.definition, c.has_place
+	from (select cmd.*, coalesce(run_id between takt.uuid_floor(now() - interval '25 days')
+			and takt.uuid_floor(now() + interval '25 days'), false) as has_place from cmd) c
+	left join takt.task t on t.org_id = c.org_id and c.has_place
 		and t.id = case when c.body ->> 'task_id' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
 			then (c.body ->> 'task_id')::uuid end
 ), made as (
@@ -41,8 +44,10 @@ with me as (
 	from found f join made m on m.id = f.run_id, me
 )
 update takt.command c set decided_at = now(),
-	status = case when f.task_id is null then 404 else 201 end,
-	answer = case when f.task_id is null then jsonb_build_object('code', 'task.not_found',
+	status = case when not f.has_place then 422 when f.task_id is null then 404 else 201 end,
+	answer = case when not f.has_place then jsonb_build_object('code', 'run.bad_id',
+			'detail', format('%s is not a version 7 UUID of the present', f.run_id))
+		when f.task_id is null then jsonb_build_object('code', 'task.not_found',
 			'detail', format('there is no task %s', f.body ->> 'task_id'))
 		else jsonb_build_object('id', f.run_id, 'code', f.code, 'state', 'queued', 'task_id', f.task_id,
 			'task_name', f.name, 'task_type', f.task_type, 'trigger', 'manual', 'actor', f.actor,

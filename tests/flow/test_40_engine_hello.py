@@ -7,7 +7,7 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import Engine  # noqa: E402
+from engine import Engine, uuid7  # noqa: E402
 from pg import wait_until  # noqa: E402
 
 
@@ -42,9 +42,23 @@ def test_a_command_is_decided_once(t):
     assert t.one("select count(*) from takt.run where task_id = %s", task) == 1
 
 
+def test_a_command_that_cannot_be_stored_does_not_hold_up_others(t):
+    bad = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
+    task = t.task("hello")
+    status, answer = t.answer(t.command("run.create", {"task_id": task}, bad))
+    assert status == 422 and bad in answer["detail"]
+    assert t.wait_end(t.run(task)) == "completed"
+
+
+def test_a_definition_that_cannot_be_read_does_not_hold_up_others(t):
+    run = t.run(t.task("witness_each", target={"type": "device", "id": "nonsense"}, timeout_seconds="soon"))
+    assert t.wait_end(t.run(t.task("hello"))) == "completed"
+    assert t.wait_end(run) == "failed"
+
+
 def test_unknown_task_is_answered_404(t):
     status, answer = t.answer(t.command("run.create", {"task_id": "00000000-0000-4000-8000-000000000000"},
-                                        "01900000-0000-7000-8000-000000000001"))
+                                        uuid7()))
     assert status == 404 and answer["code"] == "task.not_found"
 
 
