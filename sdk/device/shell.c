@@ -356,8 +356,8 @@ learn_prompt(struct takt_ssh *s)
 		size_t n;
 		int64_t left = until - clock_monotonic_ms();
 		/* A second look only confirms the first: it need not wait as long. */
-		takt_rc rc = expect(s, is_any_prompt, i ? s->pf->session.settle_ms : LOGIN_SETTLE_MS,
-		    left > 1 ? (int)left : 1);
+		takt_rc rc = expect(s, is_any_prompt,
+		    i ? s->pf->session.settle_ms : LOGIN_SETTLE_MS, left > 1 ? (int)left : 1);
 		if (rc != TAKT_OK)
 			return rc;
 		last_line(s, &p, &n);

@@ -23,6 +23,7 @@
  * Threads. Every host function may be called from any thread of the unit; run() is called once.
  * JSON crosses as text; no type of another library crosses this line.
  */
+/* clang-format off: the columns are laid by hand, people read this as the manual */
 #ifndef TAKT_PLUGIN_H
 #define TAKT_PLUGIN_H
 
@@ -180,7 +181,7 @@ typedef struct takt_plugin_entry {
 
 /*
  * Defines the entry, and writes the identity into the ELF note section .note.takt (owner "Takt",
- * type 1, text "abi=1.0 need=0 name=…") so that it can be read without running code of the plugin.
+ * type 1, text "abi=1.0 name=… version=…") so that it can be read without running code of the plugin.
  */
 #define TAKT_PLUGIN(name_, version_, vendor_, license_, types_)                                     \
 	__asm__(".pushsection .note.takt,\"a\",%note\n\t.balign 4\n\t.long 5, 2f-1f, 1\n\t"         \
