@@ -23,7 +23,8 @@
  * Threads. Every host function may be called from any thread of the unit; run() is called once.
  * JSON crosses as text; no type of another library crosses this line.
  */
-/* clang-format off: the columns are laid by hand, people read this as the manual */
+/* The columns are laid by hand: people read this as the manual. */
+/* clang-format off */
 #ifndef TAKT_PLUGIN_H
 #define TAKT_PLUGIN_H
 

@@ -12,7 +12,7 @@
  * A session belongs to the thread that opened it. Text that is returned stays valid until the
  * next call on the same session.
  */
-/* clang-format off: see plugin.h */
+/* clang-format off */
 #ifndef TAKT_SSH_H
 #define TAKT_SSH_H
 
