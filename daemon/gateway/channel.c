@@ -31,6 +31,7 @@
 #define JOINS_WINDOW_MS 10000
 #define REPLAY_MAX 5000          /* rows; beyond it the client is told of a gap */
 #define KEPT_MAX_B (256 * 1024)  /* live facts that wait for a client that does not read */
+#define ASKS_MAX 8u               /* snapshots that one join may take */
 #define BUCKETS 4096u
 
 /* A fact that waits to be sent; skip items of it were sent or are not wanted. */
@@ -48,6 +49,8 @@ struct channel {
 	struct sock *sock;
 	unsigned refs;
 	bool is_gone, is_live, is_run;
+	bool is_flooded;                /* while joining, more came than is kept: the answer is too old */
+	unsigned asks;
 	char *topic, *join_ref, *ref;   /* JSON texts; ref is the join's */
 	char *topic_name;
 	char key[48];                   /* "run:<uuid>" or "task:<uuid>" */
@@ -108,6 +111,26 @@ kept_free(struct kept *k)
 	free(k);
 }
 
+static struct kept *
+shift(struct channel *c)
+{
+	struct kept *k = c->kept;
+
+	c->kept = k->next;
+	if (!c->kept)
+		c->kept_tail = &c->kept;
+	if (!k->is_replay)
+		c->kept_b -= k->fact->size_b;
+	return k;
+}
+
+static void
+drop_kept(struct channel *c)
+{
+	while (c->kept)
+		kept_free(shift(c));
+}
+
 static void
 set_seen(struct channel *c, struct cursor *seen)
 {
@@ -122,12 +145,7 @@ channel_put(struct channel *c)
 {
 	if (--c->refs)
 		return;
-	while (c->kept) {
-		struct kept *k = c->kept;
-
-		c->kept = k->next;
-		kept_free(k);
-	}
+	drop_kept(c);
 	set_seen(c, NULL);
 	free(c->since);
 	free(c->topic);
@@ -252,19 +270,6 @@ append(struct channel *c, struct kept *k)
 		c->kept_b += k->fact->size_b;
 }
 
-static struct kept *
-shift(struct channel *c)
-{
-	struct kept *k = c->kept;
-
-	c->kept = k->next;
-	if (!c->kept)
-		c->kept_tail = &c->kept;
-	if (!k->is_replay)
-		c->kept_b -= k->fact->size_b;
-	return k;
-}
-
 static void
 channel_send_some(struct channel *c)
 {
@@ -336,8 +341,14 @@ publish_to(struct channel *c, struct fact *f)
 	}
 	append(c, k);
 	channel_send_some(c);
-	if (c->kept_b > KEPT_MAX_B)
+	if (c->kept_b <= KEPT_MAX_B)
+		return;
+	if (c->is_live || c->asks >= ASKS_MAX) {
 		lagged(c);
+	} else { /* all of it is in the database: a new snapshot will have it */
+		drop_kept(c);
+		c->is_flooded = true;
+	}
 }
 
 static void
@@ -478,6 +489,11 @@ on_joined(void *arg, const PGresult *res, const struct err *e)
 		ask(c);
 		return;
 	}
+	if (c->is_flooded) {
+		c->is_flooded = false;
+		ask(c);
+		return;
+	}
 	end = store_str(res, 0, "cursor");
 	text = store_str(res, 0, "rows");
 	rows = json_parse(text, strlen(text), &(struct json_limits) { .size_b = 256u << 20, .depth = 32, .tokens = 8000000 }, NULL);
@@ -533,6 +549,7 @@ ask(struct channel *c)
 	struct store *db = c->sock->gw->db;
 
 	c->refs++;
+	c->asks++;
 	store_send(db, SQL_API_SESSION, (struct store_param[]) { STORE_TEXT(c->sock->token), STORE_TEXT("1") }, 2, NULL, NULL);
 	store_send(db, SQL_API_JOIN_TOPIC, (struct store_param[]) { STORE_TEXT(argument) }, 1, on_joined, c);
 	store_sync(db, on_join_commit, c);

@@ -74,7 +74,6 @@ def test_token_in_every_place(rig):
     for headers, query, protocol in (
             ([bearer], "vsn=2.0.0", None), ([], f"vsn=2.0.0&token={token}", None),
             ([f"Sec-WebSocket-Protocol: phoenix, base64url.bearer.phx.{b64}"], "vsn=2.0.0", "phoenix"),
-            ([f"Sec-WebSocket-Protocol: base64url.bearer.phx.{b64}, phoenix"], "vsn=2.0.0", "phoenix"),
             ([bearer, "Sec-WebSocket-Protocol: phoenix"], "vsn=2.0.0", "phoenix"),
             ([bearer, "Origin: https://elsewhere.example"], "vsn=2.0.0", None)):
         with Sock(rig, headers=headers, query=query) as s:
