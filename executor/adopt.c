@@ -24,7 +24,7 @@
 #include "base/banned.h"
 
 #define RETRY_S 0.05
-/* A keeper that claimed its unit writes its meta within this; one that is alive answers within this. */
+/* A keeper that claimed its unit writes its meta, and one that is alive answers, within this. */
 #define PATIENCE_MS 10000
 
 static int

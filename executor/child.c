@@ -49,7 +49,7 @@ reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Standard descriptors; returns one of the host's own for log lines, whatever run() does to 1 and 2. */
+/* Standard descriptors; returns the host's own for log lines, whatever run() does to 1 and 2. */
 static int
 set_descriptors(const struct child_fds *fds)
 {

@@ -3,7 +3,8 @@
 /*
  * Inside the executor's main process: one thread, one libev loop, nothing blocks, no plugin code.
  * main.c (start), server.c (the engine), plugins.c (files, probes), zygotes.c (their zygotes),
- * units.c (units and their keepers), adopt.c (keepers of before), stream.c (journals to the engine).
+ * units.c (units and their keepers), adopt.c (keepers of before), stream.c (journals to the
+ * engine).
  */
 #pragma once
 

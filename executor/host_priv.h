@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* Inside the host: host.c (vtable), host_input.c (the memfd, secrets), host_device.c (takt.ssh/1). */
+/* Inside the host: host.c (vtable), host_input.c (memfd, secrets), host_device.c (takt.ssh/1). */
 #pragma once
 
 #include <jansson.h>

@@ -129,7 +129,7 @@ keeper_stop(struct keeper *k, enum keeper_stop why, int64_t grace_ms, const char
 	k->stop = why;
 	snprintf(k->stop_reason, sizeof(k->stop_reason), "%s", reason);
 	log_info(LOG_KEEPER, "stopping: %s", reason);
-	/* Closing makes cancel_fd readable in the plugin process; SIGCONT lets stopped ones hear it. */
+	/* Closing makes cancel_fd readable over there; SIGCONT lets stopped ones hear it. */
 	if (k->cancel_fd >= 0)
 		close(k->cancel_fd);
 	k->cancel_fd = -1;
@@ -260,7 +260,8 @@ watch(struct keeper *k)
 /*
  * Everything below us, until no child is left: whatever forks, leaves its session, ignores signals
  * or stops itself is a descendant of this subreaper and of nobody else's. A chain of processes that
- * fork and exit is faster than a scan of /proc, but each link becomes our child: short rounds catch it.
+ * fork and exit is faster than a scan of /proc, but each link becomes our child: short rounds
+ * catch it.
  */
 static void
 sweep(struct keeper *k)

@@ -5,8 +5,8 @@
  * later one connects to `s` and both prove that they know the unit's nonce, which stands in a
  * file only our uid can read. The newest proven connection wins. Losing it changes nothing.
  *
- *   executor: K_ATTACH {challenge}          keeper: K_PROOF {mac, challenge, pid, start_time, boot_id}
- *   executor: K_PROOF {mac}                 keeper: K_GREW {journal_b}, …, K_DONE
+ *   executor: K_ATTACH {challenge}     keeper: K_PROOF {mac, challenge, pid, start_time, boot_id}
+ *   executor: K_PROOF {mac}            keeper: K_GREW {journal_b}, …, K_DONE
  */
 #include "executor/keeper_priv.h"
 

@@ -174,7 +174,7 @@ output_finish(struct keeper *k)
 
 	output_flush(k);
 	if (cut) {
-		/* One frame for what the cap cut, joined with what the disk may have refused before. */
+		/* One frame for what the cap cut and what the disk may have refused before. */
 		o->gap_b += cut;
 		o->cut_b += cut;
 		o->chunk_off += cut;

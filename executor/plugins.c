@@ -369,7 +369,7 @@ plugins_rescan(void)
 
 	for (p = LIST_FIRST(&X.plugins); p; p = LIST_NEXT(p, link)) {
 		p->is_seen = false;
-		/* Nobody waits for one that is ready; the next one reads the platform files again. */
+		/* Nobody waits for one that is ready; the next one reads the platforms again. */
 		if (p->is_ready)
 			zygote_retire(p, "looked at again");
 	}

@@ -3,7 +3,7 @@
 /*
  * `takt-executor --probe FILE`: load one plugin in a process that may die of it, and print what it
  * is as one JSON object: {"status":"loaded","name":…,"types":[…],"threads":n} or
- * {"status":"refused","reason":…}. The executor reads it through plugins.c; people may run it too.
+ * {"status":"refused","reason":…}. The executor reads it through plugins.c; people may run it.
  */
 #include "executor/probe.h"
 

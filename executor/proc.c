@@ -58,7 +58,7 @@ proc_read(pid_t pid, struct proc *out)
 	if (n <= 0)
 		return -1;
 	buf[n] = 0;
-	/* The name, field 2, may hold anything, parentheses too: what counts follows the last one. */
+	/* The name, field 2, may hold parentheses too: what counts follows the last one. */
 	p = strrchr(buf, ')');
 	if (!p ||
 	    sscanf(p + 1,
@@ -120,7 +120,7 @@ proc_signal(const struct proc *p, int sig)
 {
 	_cleanup_fd_ int fd = (int)syscall(SYS_pidfd_open, p->pid, 0);
 
-	/* The pidfd holds whoever has the pid now; the start time tells whether that is the one meant. */
+	/* The pidfd holds whoever has the pid now; the start time tells if it is the one. */
 	if (fd < 0 || proc_start(p->pid) != p->start)
 		return -1;
 	return syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0) == 0 ? 0 : -1;
@@ -193,7 +193,7 @@ proc_kill_children(void)
 	if (n <= 0)
 		return 0;
 	buf[n] = 0;
-	/* A last number that was cut off is not followed by a space; the next call sees it whole. */
+	/* A last number that was cut off has no space behind it; the next call sees it whole. */
 	for (;;) {
 		long pid = strtol(p, &end, 10);
 
@@ -237,7 +237,7 @@ proc_kill_tagged(const char *tag)
 		if (t[i].state == 'Z' || t[i].pid == getpid() ||
 		    !env_carries(t[i].pid, entry, env, ENV_MAX))
 			continue;
-		/* Gone in between is fine; if it is there but may not be signalled, trying again is all we can do. */
+		/* Gone in between is fine; one that is left is tried again. */
 		proc_signal(&t[i], SIGKILL);
 		sent++;
 	}

@@ -71,7 +71,7 @@ send_now(struct conn *c, const void *p, size_t n)
 		ev_io_start(X.loop, &c->out);
 		return false;
 	}
-	/* A broken socket is also readable: the connection is closed there, not under our caller. */
+	/* A broken socket is also readable: it is closed there, not under our caller. */
 	return true;
 }
 

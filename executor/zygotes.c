@@ -23,7 +23,7 @@
 #define ZYGOTE_LIMIT_S 10.
 #define ARGS_MAX (DIRS_MAX + 12)
 
-/* A small environment of known names; TAKT_UNIT is the placeholder that plugin processes fill in. */
+/* A small environment of known names; TAKT_UNIT is what plugin processes fill in. */
 static const char *const passed_env[] = {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR",
     "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"};
 

@@ -49,7 +49,7 @@ void frame_fini(struct frame *f);
 /* "START"; NULL for a number not in the table. */
 const char *frame_type_name(unsigned type);
 
-/* Append one whole frame to out. json (an object, borrowed; NULL: {}). -ERR_TOO_BIG over FRAME_MAX. */
+/* Append one whole frame to out. json: an object, borrowed; NULL: {}. -ERR_TOO_BIG if too big. */
 int frame_encode(struct buf *out, enum frame_type type, uint64_t off, const json_t *json,
     const void *blob, size_t blob_n, struct err *e);
 

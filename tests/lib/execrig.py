@@ -72,9 +72,16 @@ class Rig:
         self.keepers = set()
         self.proc = None
         os.mkdir(self.plugins)
-        for name in plugins:
-            self.add_plugin(f'{BUILD}/tests/plugins/{name}.so')
-        self.start()
+        try:
+            for name in plugins:
+                self.add_plugin(f'{BUILD}/tests/plugins/{name}.so')
+            self.start()
+        except BaseException:
+            if self.proc and self.proc.poll() is None:
+                self.proc.kill()
+                self.proc.wait()
+            shutil.rmtree(self.dir)
+            raise
 
     def add_plugin(self, path, name=None):
         target = os.path.join(self.plugins, name or os.path.basename(path))

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: The Takt authors */
-/* Task type `crash`: ends in the manner its parameter `mode` names, none of them good; mib for "flood". */
+/*
+ * Task type `crash`: ends in the manner its parameter `mode` names, few of them good. status for
+ * "exit", mib for "flood", kib for "noise", rc for "odd_rc".
+ */
 #include "params.h"
 
 #include <signal.h>
