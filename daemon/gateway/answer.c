@@ -19,12 +19,27 @@ static const struct {
 	int status;
 	const char *title;
 } titles[] = {
-	{ 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" }, { 400, "Bad Request" },
-	{ 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" },
-	{ 409, "Conflict" }, { 411, "Length Required" }, { 412, "Precondition Failed" }, { 413, "Content Too Large" },
-	{ 415, "Unsupported Media Type" }, { 417, "Expectation Failed" }, { 422, "Unprocessable Content" },
-	{ 426, "Upgrade Required" }, { 428, "Precondition Required" }, { 429, "Too Many Requests" },
-	{ 500, "Internal Server Error" }, { 503, "Service Unavailable" },
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {409, "Conflict"},
+    {411, "Length Required"},
+    {412, "Precondition Failed"},
+    {413, "Content Too Large"},
+    {415, "Unsupported Media Type"},
+    {417, "Expectation Failed"},
+    {422, "Unprocessable Content"},
+    {426, "Upgrade Required"},
+    {428, "Precondition Required"},
+    {429, "Too Many Requests"},
+    {500, "Internal Server Error"},
+    {503, "Service Unavailable"},
 };
 
 const char *
@@ -86,12 +101,14 @@ answer_json(struct request *r, int status, const json_t *body)
 void
 answer_problem(struct request *r, int status, const char *code, const struct err *e)
 {
-	_cleanup_json_ json_t *p = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s}", "type", "about:blank", "title",
-	    status_title(status), "status", status, "code", code, "detail", e->message, "request_id", r->id);
+	_cleanup_json_ json_t *p = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s}", "type",
+	    "about:blank", "title", status_title(status), "status", status, "code", code, "detail",
+	    e->message, "request_id", r->id);
 	_cleanup_free_ char *text = NULL;
 
 	if (!p) /* a message that was cut inside of a character */
-		p = json_pack("{s:s, s:i, s:s, s:s}", "type", "about:blank", "status", status, "code", code, "request_id", r->id);
+		p = json_pack("{s:s, s:i, s:s, s:s}", "type", "about:blank", "status", status,
+		    "code", code, "request_id", r->id);
 	if (*e->field || *e->hint) {
 		json_t *item = json_pack("{s:s, s:s}", "pointer", e->field, "detail", e->message);
 

@@ -49,9 +49,8 @@ catalog_type(const char *id)
 	size_t i;
 	json_t *type;
 
-	json_array_foreach(types, i, type)
-		if (!strcmp(json_get_str(type, "id", ""), id))
-			return type;
+	json_array_foreach(
+	    types, i, type) if (!strcmp(json_get_str(type, "id", ""), id)) return type;
 	return NULL;
 }
 

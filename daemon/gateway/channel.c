@@ -29,9 +29,9 @@
 #define CHANNELS_MAX 100
 #define JOINS_MAX 20
 #define JOINS_WINDOW_MS 10000
-#define REPLAY_MAX 5000          /* rows; beyond it the client is told of a gap */
-#define KEPT_MAX_B (256 * 1024)  /* live facts that wait for a client that does not read */
-#define ASKS_MAX 8u               /* snapshots that one join may take */
+#define REPLAY_MAX 5000         /* rows; beyond it the client is told of a gap */
+#define KEPT_MAX_B (256 * 1024) /* live facts that wait for a client that does not read */
+#define ASKS_MAX 8u             /* snapshots that one join may take */
 #define BUCKETS 4096u
 
 /* A fact that waits to be sent; skip items of it were sent or are not wanted. */
@@ -49,19 +49,19 @@ struct channel {
 	struct sock *sock;
 	unsigned refs;
 	bool is_gone, is_live, is_run;
-	bool is_flooded;                /* while joining, more came than is kept: the answer is too old */
+	bool is_flooded; /* while joining, more came than is kept: the answer is too old */
 	unsigned asks;
-	char *topic, *join_ref, *ref;   /* JSON texts; ref is the join's */
+	char *topic, *join_ref, *ref; /* JSON texts; ref is the join's */
 	char *topic_name;
-	char key[48];                   /* "run:<uuid>" or "task:<uuid>" */
-	char id[80];                    /* as the client wrote it */
+	char key[48]; /* "run:<uuid>" or "task:<uuid>" */
+	char id[80];  /* as the client wrote it */
 	bool has_since;
-	int64_t since_no;               /* an event's number, or -1 */
-	struct cursor *since;           /* NULL: a number or nothing */
-	struct cursor *seen;            /* end of the snapshot, until the feed is past it */
-	int64_t last_no;                /* run topics: newest event sent */
+	int64_t since_no;     /* an event's number, or -1 */
+	struct cursor *since; /* NULL: a number or nothing */
+	struct cursor *seen;  /* end of the snapshot, until the feed is past it */
+	int64_t last_no;      /* run topics: newest event sent */
 	struct kept *kept, **kept_tail;
-	size_t kept_b;                  /* live ones only */
+	size_t kept_b; /* live ones only */
 };
 
 static struct channel *buckets[BUCKETS];
@@ -183,8 +183,10 @@ channel_drop_all(struct sock *s)
 static void
 reply_text(struct sock *s, const struct phx *m, const char *status, const char *response)
 {
-	_cleanup_free_ char *join_ref = phx_quote(m->join_ref), *ref = phx_quote(m->ref), *topic = phx_quote(m->topic);
-	_cleanup_free_ char *payload = xasprintf("{\"status\":\"%s\",\"response\":%s}", status, response);
+	_cleanup_free_ char *join_ref = phx_quote(m->join_ref), *ref = phx_quote(m->ref),
+			    *topic = phx_quote(m->topic);
+	_cleanup_free_ char *payload =
+	    xasprintf("{\"status\":\"%s\",\"response\":%s}", status, response);
 
 	sock_send(s, join_ref, ref, topic, "\"phx_reply\"", payload);
 }
@@ -192,7 +194,8 @@ reply_text(struct sock *s, const struct phx *m, const char *status, const char *
 static char *
 refusal(const char *reason, int code, bool may_retry)
 {
-	_cleanup_json_ json_t *j = json_pack("{s:s, s:i, s:b}", "reason", reason, "code", code, "retry", may_retry);
+	_cleanup_json_ json_t *j =
+	    json_pack("{s:s, s:i, s:b}", "reason", reason, "code", code, "retry", may_retry);
 
 	return json_text(j ? j : json_null());
 }
@@ -209,7 +212,8 @@ reply_refused(struct sock *s, const struct phx *m, const char *reason, int code,
 static void
 answer_join(struct channel *c, const char *status, const char *response)
 {
-	_cleanup_free_ char *payload = xasprintf("{\"status\":\"%s\",\"response\":%s}", status, response);
+	_cleanup_free_ char *payload =
+	    xasprintf("{\"status\":\"%s\",\"response\":%s}", status, response);
 
 	sock_send(c->sock, c->join_ref, c->ref, c->topic, "\"phx_reply\"", payload);
 }
@@ -228,7 +232,7 @@ refuse_join(struct channel *c, const char *reason, int code, bool may_retry)
 static void
 send_item(struct channel *c, const struct kept *k, unsigned i)
 {
-	_cleanup_buf_ struct buf payload = { 0 };
+	_cleanup_buf_ struct buf payload = {0};
 	_cleanup_free_ char *event = phx_quote(k->fact->items[i].type);
 	int64_t number = k->fact->first + i;
 
@@ -291,7 +295,7 @@ channel_pump(struct sock *s)
 static char *
 entries(const struct cursor *c, int from, int to)
 {
-	_cleanup_buf_ struct buf b = { 0 };
+	_cleanup_buf_ struct buf b = {0};
 
 	buf_adds(&b, "");
 	cursor_text(c, from, to, &b);
@@ -326,7 +330,8 @@ take_live(struct channel *c, struct kept *k)
 static void
 lagged(struct channel *c)
 {
-	sock_send(c->sock, c->join_ref, c->join_ref, c->topic, "\"phx_error\"", "{\"reason\":\"lagged\",\"code\":503,\"retry\":true}");
+	sock_send(c->sock, c->join_ref, c->join_ref, c->topic, "\"phx_error\"",
+	    "{\"reason\":\"lagged\",\"code\":503,\"retry\":true}");
 	channel_end(c);
 }
 
@@ -391,9 +396,10 @@ facts_of(const json_t *rows, struct fact **facts)
 	size_t i;
 	json_t *row;
 
-	json_array_foreach(rows, i, row)
-		facts[n++] = fact_new(json_get_str(row, "run", ""), json_get_str(row, "task", ""), (int)json_get_int(row, "no", 0),
-		    json_get_int(row, "inc", 0), json_get_int(row, "seq", 0), json_get_int(row, "first", 0), json_object_get(row, "items"));
+	json_array_foreach(rows, i, row) facts[n++] = fact_new(json_get_str(row, "run", ""),
+	    json_get_str(row, "task", ""), (int)json_get_int(row, "no", 0),
+	    json_get_int(row, "inc", 0), json_get_int(row, "seq", 0), json_get_int(row, "first", 0),
+	    json_object_get(row, "items"));
 	facts_order(facts, n);
 	return n;
 }
@@ -411,10 +417,11 @@ skip_of(const struct channel *c, const struct fact *f)
 static void
 queue_replay(struct channel *c, const json_t *rows, const struct cursor *end)
 {
-	_cleanup_free_ struct fact **facts = xcalloc(json_array_size(rows) + 1, sizeof(struct fact *));
+	_cleanup_free_ struct fact **facts =
+	    xcalloc(json_array_size(rows) + 1, sizeof(struct fact *));
 	unsigned n = facts_of(rows, facts);
 	struct kept *live = c->kept;
-	struct cursor at = c->since ? *c->since : (struct cursor) { 0 };
+	struct cursor at = c->since ? *c->since : (struct cursor){0};
 
 	c->kept = NULL;
 	c->kept_tail = &c->kept;
@@ -449,18 +456,19 @@ answer_joined(struct channel *c, json_t *snapshot, const char *end, bool has_gap
 {
 	_cleanup_json_ json_t *response = NULL;
 	_cleanup_free_ char *text = NULL;
-	_cleanup_buf_ struct buf cursor = { 0 };
+	_cleanup_buf_ struct buf cursor = {0};
 
 	if (c->has_since && !has_gap && c->since) {
 		buf_adds(&cursor, "v1.");
 		cursor_text(c->since, 0, INT_MAX, &cursor);
 	} else if (c->is_run) {
-		c->last_no = c->has_since && !has_gap ? c->since_no : json_get_int(snapshot, "last_event", 0);
+		c->last_no = c->has_since && !has_gap ? c->since_no
+						      : json_get_int(snapshot, "last_event", 0);
 		buf_addf(&cursor, "%lld", (long long)c->last_no);
 	} else
 		buf_adds(&cursor, end);
-	response = json_pack("{s:O, s:s, s:b, s:b}", "snapshot", snapshot, "cursor", cursor.p, "resumed",
-	    c->has_since && !has_gap, "gap", has_gap);
+	response = json_pack("{s:O, s:s, s:b, s:b}", "snapshot", snapshot, "cursor", cursor.p,
+	    "resumed", c->has_since && !has_gap, "gap", has_gap);
 	text = json_text(response);
 	answer_join(c, "ok", text);
 }
@@ -496,7 +504,8 @@ on_joined(void *arg, const PGresult *res, const struct err *e)
 	}
 	end = store_str(res, 0, "cursor");
 	text = store_str(res, 0, "rows");
-	rows = json_parse(text, strlen(text), &(struct json_limits) { .size_b = 256u << 20, .depth = 32, .tokens = 8000000 }, NULL);
+	rows = json_parse(text, strlen(text),
+	    &(struct json_limits){.size_b = 256u << 20, .depth = 32, .tokens = 8000000}, NULL);
 	has_gap = json_array_size(rows) > REPLAY_MAX || !rows;
 	if (cursor_parse(end, &at, NULL) < 0)
 		at.n = 0;
@@ -519,7 +528,8 @@ on_join_commit(void *arg, _unused_ const PGresult *res, const struct err *e)
 
 		if (!is_denied && e->code != ERR_TRANSIENT)
 			log_error(LOG_GATEWAY, "join of %s: %s", c->topic_name, e->message);
-		refuse_join(c, is_denied ? e->message : "the database does not answer", is_denied ? 401 : 503, !is_denied);
+		refuse_join(c, is_denied ? e->message : "the database does not answer",
+		    is_denied ? 401 : 503, !is_denied);
 	}
 	channel_put(c);
 }
@@ -533,8 +543,9 @@ since_argument(const struct channel *c)
 		const struct cursor_at *at = &c->since->at[i];
 
 		/* a commit that was seen in part is asked for again */
-		json_array_append_new(vector,
-		    json_pack("{s:i, s:I, s:I}", "no", at->no, "inc", at->inc, "seq", at->part ? at->seq - 1 : at->seq));
+		json_array_append_new(
+		    vector, json_pack("{s:i, s:I, s:I}", "no", at->no, "inc", at->inc, "seq",
+				at->part ? at->seq - 1 : at->seq));
 	}
 	return vector;
 }
@@ -542,16 +553,19 @@ since_argument(const struct channel *c)
 static void
 ask(struct channel *c)
 {
-	_cleanup_json_ json_t *a = json_pack("{s:s, s:s, s:o, s:o, s:i}", "kind", c->is_run ? "run" : "task", "id", c->id,
-	    "vector", c->since ? since_argument(c) : json_null(), "since",
-	    c->since_no >= 0 ? json_integer(c->since_no) : json_null(), "limit", REPLAY_MAX);
+	_cleanup_json_ json_t *a =
+	    json_pack("{s:s, s:s, s:o, s:o, s:i}", "kind", c->is_run ? "run" : "task", "id", c->id,
+		"vector", c->since ? since_argument(c) : json_null(), "since",
+		c->since_no >= 0 ? json_integer(c->since_no) : json_null(), "limit", REPLAY_MAX);
 	_cleanup_free_ char *argument = json_text(a);
 	struct store *db = c->sock->gw->db;
 
 	c->refs++;
 	c->asks++;
-	store_send(db, SQL_API_SESSION, (struct store_param[]) { STORE_TEXT(c->sock->token), STORE_TEXT("1") }, 2, NULL, NULL);
-	store_send(db, SQL_API_JOIN_TOPIC, (struct store_param[]) { STORE_TEXT(argument) }, 1, on_joined, c);
+	store_send(db, SQL_API_SESSION,
+	    (struct store_param[]){STORE_TEXT(c->sock->token), STORE_TEXT("1")}, 2, NULL, NULL);
+	store_send(
+	    db, SQL_API_JOIN_TOPIC, (struct store_param[]){STORE_TEXT(argument)}, 1, on_joined, c);
 	store_sync(db, on_join_commit, c);
 }
 
@@ -574,7 +588,8 @@ read_since(struct channel *c, const json_t *payload, struct err *e)
 		c->since = xcalloc(1, sizeof(*c->since));
 		return cursor_parse(text, c->since, e);
 	} else
-		return err_set(e, ERR_INVALID, "since is a cursor%s", c->is_run ? " or an event's number" : "");
+		return err_set(e, ERR_INVALID, "since is a cursor%s",
+		    c->is_run ? " or an event's number" : "");
 	return 0;
 }
 
@@ -586,7 +601,8 @@ read_topic(struct channel *c, const char *name)
 	struct uuid uuid;
 
 	c->is_run = !strncmp(name, "run:", 4);
-	if (!colon || (!c->is_run && strncmp(name, "task:", 5) != 0) || strlen(colon + 1) >= sizeof(c->id))
+	if (!colon || (!c->is_run && strncmp(name, "task:", 5) != 0) ||
+	    strlen(colon + 1) >= sizeof(c->id))
 		return false;
 	snprintf(c->id, sizeof(c->id), "%s", colon + 1);
 	if (uuid_parse(c->id, &uuid))

@@ -90,8 +90,9 @@ ask(struct request *r, store_cb *on_commit)
 {
 	request_get(r);
 	store_send(r->gw->db, SQL_API_SESSION,
-	    (struct store_param[]) { STORE_TEXT(r->token), STORE_TEXT("1") }, 2, NULL, NULL);
-	store_send(r->gw->db, SQL_API_COMMAND_ANSWER, (struct store_param[]) { STORE_TEXT(r->command) }, 1, on_row, r);
+	    (struct store_param[]){STORE_TEXT(r->token), STORE_TEXT("1")}, 2, NULL, NULL);
+	store_send(r->gw->db, SQL_API_COMMAND_ANSWER,
+	    (struct store_param[]){STORE_TEXT(r->command)}, 1, on_row, r);
 	store_sync(r->gw->db, on_commit, r);
 }
 

@@ -14,7 +14,8 @@ not_a_cursor(struct err *e)
 {
 	err_set(e, ERR_INVALID, "since is not a cursor");
 	err_field(e, "/since");
-	return err_hint(e, "Send the cursor of the last event that was handled, or leave since out.");
+	return err_hint(
+	    e, "Send the cursor of the last event that was handled, or leave since out.");
 }
 
 /* One number of at most 18 digits; *p moves behind it. */
@@ -35,8 +36,8 @@ read_entry(const char **p, struct cursor_at *at)
 {
 	int64_t no, part = 0;
 
-	if (!read_number(p, &no) || no > INT_MAX || *(*p)++ != '-' || !read_number(p, &at->inc) || *(*p)++ != '-'
-	    || !read_number(p, &at->seq))
+	if (!read_number(p, &no) || no > INT_MAX || *(*p)++ != '-' || !read_number(p, &at->inc) ||
+	    *(*p)++ != '-' || !read_number(p, &at->seq))
 		return false;
 	if (**p == '-') {
 		++*p;
@@ -51,7 +52,7 @@ read_entry(const char **p, struct cursor_at *at)
 int
 cursor_parse(const char *text, struct cursor *out, struct err *e)
 {
-	struct cursor c = { 0 };
+	struct cursor c = {0};
 	const char *p = text + 3;
 
 	if (strncmp(text, "v1.", 3) != 0 || strlen(text) > CURSOR_TEXT_MAX)
@@ -59,7 +60,8 @@ cursor_parse(const char *text, struct cursor *out, struct err *e)
 	while (*p) {
 		struct cursor_at at;
 
-		if (c.n == CURSOR_NODES || (c.n && *p++ != '_') || !read_entry(&p, &at) || (c.n && at.no <= c.at[c.n - 1].no))
+		if (c.n == CURSOR_NODES || (c.n && *p++ != '_') || !read_entry(&p, &at) ||
+		    (c.n && at.no <= c.at[c.n - 1].no))
 			return not_a_cursor(e);
 		c.at[c.n++] = at;
 	}
@@ -77,7 +79,8 @@ cursor_text(const struct cursor *c, int from, int to, struct buf *out)
 
 		if (at->no < from || at->no > to)
 			continue;
-		buf_addf(out, "%s%d-%lld-%lld", is_first ? "" : "_", at->no, (long long)at->inc, (long long)at->seq);
+		buf_addf(out, "%s%d-%lld-%lld", is_first ? "" : "_", at->no, (long long)at->inc,
+		    (long long)at->seq);
 		if (at->part)
 			buf_addf(out, "-%d", at->part);
 		is_first = false;
@@ -127,5 +130,5 @@ cursor_advance(struct cursor *c, int no, int64_t inc, int64_t seq)
 		memmove(&c->at[i + 1], &c->at[i], (c->n - i) * sizeof(c->at[0]));
 		c->n++;
 	}
-	c->at[i] = (struct cursor_at) { .no = no, .inc = inc, .seq = seq };
+	c->at[i] = (struct cursor_at){.no = no, .inc = inc, .seq = seq};
 }

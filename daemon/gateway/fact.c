@@ -27,7 +27,8 @@ payload_head(const struct fact *f, json_t *item, int64_t number)
 }
 
 struct fact *
-fact_new(const char *run, const char *task, int no, int64_t inc, int64_t seq, int64_t first, const json_t *items)
+fact_new(const char *run, const char *task, int no, int64_t inc, int64_t seq, int64_t first,
+    const json_t *items)
 {
 	unsigned n = (unsigned)json_array_size(items);
 	struct fact *f = xcalloc(1, sizeof(*f) + n * sizeof(f->items[0]));
@@ -74,7 +75,7 @@ fact_put(struct fact *f)
 static char *
 entries(const struct cursor *c, int from, int to)
 {
-	_cleanup_buf_ struct buf b = { 0 };
+	_cleanup_buf_ struct buf b = {0};
 
 	buf_adds(&b, "");
 	cursor_text(c, from, to, &b);
@@ -91,11 +92,13 @@ fact_set_place(struct fact *f, const struct cursor *others)
 }
 
 void
-fact_cursor(const struct fact *f, unsigned k, const char *before, const char *after, struct buf *out)
+fact_cursor(
+    const struct fact *f, unsigned k, const char *before, const char *after, struct buf *out)
 {
 	before = before ? before : f->before;
 	after = after ? after : f->after;
-	buf_addf(out, "v1.%s%s%d-%lld-%lld", before, *before ? "_" : "", f->no, (long long)f->inc, (long long)f->seq);
+	buf_addf(out, "v1.%s%s%d-%lld-%lld", before, *before ? "_" : "", f->no, (long long)f->inc,
+	    (long long)f->seq);
 	if (k < f->n)
 		buf_addf(out, "-%u", k);
 	buf_addf(out, "%s%s", *after ? "_" : "", after);

@@ -17,7 +17,8 @@ struct fact {
 	int no;
 	int64_t inc, seq; /* its place in the feed */
 	int64_t first;    /* number of its first event in the run */
-	char *before, *after; /* cursor entries of nodes with lower and higher numbers when it was read */
+	char *before,
+	    *after; /* cursor entries of nodes with lower and higher numbers when it was read */
 	size_t size_b;
 	unsigned n;
 	struct {
@@ -26,13 +27,15 @@ struct fact {
 	} items[];
 };
 
-struct fact *fact_new(const char *run, const char *task, int no, int64_t inc, int64_t seq, int64_t first, const json_t *items);
+struct fact *fact_new(const char *run, const char *task, int no, int64_t inc, int64_t seq,
+    int64_t first, const json_t *items);
 struct fact *fact_get(struct fact *);
 void fact_put(struct fact *);
 /* Remember what else has been seen when this fact is. */
 void fact_set_place(struct fact *, const struct cursor *others);
 /* The cursor after the fact's first k items, appended. before and after as in struct fact, or NULL for the fact's own. */
-void fact_cursor(const struct fact *, unsigned k, const char *before, const char *after, struct buf *out);
+void fact_cursor(
+    const struct fact *, unsigned k, const char *before, const char *after, struct buf *out);
 
 /*
  * Put facts, given in the order (no, inc, seq), into an order that keeps each node's stream and in

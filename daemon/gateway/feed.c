@@ -52,8 +52,9 @@ fact_of_row(const PGresult *res, int i)
 	const char *text = store_str(res, i, "items");
 	_cleanup_json_ json_t *items = json_parse(text, strlen(text), &json_limits_frame, NULL);
 
-	return fact_new(store_str(res, i, "run_id"), store_str(res, i, "task_id"), (int)store_int(res, i, "node_no", 0),
-	    store_int(res, i, "incarnation", 0), store_int(res, i, "feed_seq", 0), store_int(res, i, "first_seq", 0), items);
+	return fact_new(store_str(res, i, "run_id"), store_str(res, i, "task_id"),
+	    (int)store_int(res, i, "node_no", 0), store_int(res, i, "incarnation", 0),
+	    store_int(res, i, "feed_seq", 0), store_int(res, i, "first_seq", 0), items);
 }
 
 /* How many rows the longest stream of the answer has; *streams: how many there are. */
@@ -119,12 +120,12 @@ on_rows(void *arg, const PGresult *res, const struct err *e)
 static char *
 position_argument(const struct feed *f)
 {
-	_cleanup_buf_ struct buf b = { 0 };
+	_cleanup_buf_ struct buf b = {0};
 
 	buf_addc(&b, '[');
 	for (unsigned i = 0; i < f->at.n; i++)
-		buf_addf(&b, "%s{\"no\":%d,\"inc\":%lld,\"seq\":%lld}", i ? "," : "", f->at.at[i].no, (long long)f->at.at[i].inc,
-		    (long long)f->at.at[i].seq);
+		buf_addf(&b, "%s{\"no\":%d,\"inc\":%lld,\"seq\":%lld}", i ? "," : "",
+		    f->at.at[i].no, (long long)f->at.at[i].inc, (long long)f->at.at[i].seq);
 	buf_addc(&b, ']');
 	return buf_take(&b);
 }
@@ -143,7 +144,8 @@ read_more(struct feed *f)
 	f->is_reading = true;
 	at = position_argument(f);
 	snprintf(rows, sizeof(rows), "%d", f->rows);
-	store_send(f->db, SQL_API_FEED_READ, (struct store_param[]) { STORE_TEXT(at), STORE_TEXT(rows) }, 2, on_rows, f);
+	store_send(f->db, SQL_API_FEED_READ,
+	    (struct store_param[]){STORE_TEXT(at), STORE_TEXT(rows)}, 2, on_rows, f);
 	store_sync(f->db, NULL, NULL);
 }
 
@@ -172,7 +174,8 @@ on_up(struct store *db, void *arg)
 }
 
 static void
-on_notify(_unused_ struct store *db, void *arg, _unused_ const char *channel, _unused_ const char *payload)
+on_notify(_unused_ struct store *db, void *arg, _unused_ const char *channel,
+    _unused_ const char *payload)
 {
 	read_more(arg);
 }
@@ -186,15 +189,18 @@ on_poll(_unused_ struct ev_loop *loop, ev_timer *w, _unused_ int events)
 struct feed *
 feed_open(struct gateway *gw)
 {
-	static const char *const channels[] = { "takt_feed", NULL };
-	static const enum sql_id ids[] = { SQL_API_FEED_END, SQL_API_FEED_READ, SQL_NONE };
+	static const char *const channels[] = {"takt_feed", NULL};
+	static const enum sql_id ids[] = {SQL_API_FEED_END, SQL_API_FEED_READ, SQL_NONE};
 	struct feed *f = xcalloc(1, sizeof(*f));
 
 	f->gw = gw;
 	f->rows = ROWS_MIN;
 	f->db = store_open(gw->loop,
-	    &(struct store_conf) { .conninfo = gw->conf->db, .role = "takt_feed", .channels = channels, .statements = ids },
-	    &(struct store_hooks) { .on_up = on_up, .on_notify = on_notify, .arg = f });
+	    &(struct store_conf){.conninfo = gw->conf->db,
+		.role = "takt_feed",
+		.channels = channels,
+		.statements = ids},
+	    &(struct store_hooks){.on_up = on_up, .on_notify = on_notify, .arg = f});
 	ev_timer_init(&f->poll, on_poll, POLL_S, POLL_S);
 	f->poll.data = f;
 	ev_timer_start(gw->loop, &f->poll);

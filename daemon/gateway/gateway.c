@@ -20,7 +20,8 @@
 #include "base/banned.h"
 
 #define HEADERS_MAX_B 8192
-#define HEADER_BUFFERS 512 /* connections whose head is being read or whose request is not answered */
+#define HEADER_BUFFERS \
+	512 /* connections whose head is being read or whose request is not answered */
 #define HEAD_TIMEOUT_S 10
 #define IDLE_TIMEOUT_S 60
 #define DRAIN_S 5.0
@@ -59,40 +60,42 @@ on_event(struct lws *wsi, enum lws_callback_reasons why, void *user, void *in, s
 
 /* The first one takes HTTP and sockets without a subprotocol; what a client offers must be the second. */
 static const struct lws_protocols protocols[] = {
-	{ "http", on_event, sizeof(struct session), 4096, 0, NULL, 0 },
-	{ "phoenix", on_event, sizeof(struct session), 4096, 0, NULL, 0 },
-	{ NULL, NULL, 0, 0, 0, NULL, 0 },
+    {"http", on_event, sizeof(struct session), 4096, 0, NULL, 0},
+    {"phoenix", on_event, sizeof(struct session), 4096, 0, NULL, 0},
+    {NULL, NULL, 0, 0, 0, NULL, 0},
 };
 
 static void
 lws_log(int level, const char *line)
 {
-	log_at(level & LLL_ERR ? LOG_WARN : LOG_DEBUG, LOG_GATEWAY, "libwebsockets: %.*s", (int)strcspn(line, "\n"), line);
+	log_at(level & LLL_ERR ? LOG_WARN : LOG_DEBUG, LOG_GATEWAY, "libwebsockets: %.*s",
+	    (int)strcspn(line, "\n"), line);
 }
 
 static int
 listen_on(struct gateway *gw)
 {
 	const char *colon = strrchr(gw->conf->listen, ':');
-	_cleanup_free_ char *host = xasprintf("%.*s", colon ? (int)(colon - gw->conf->listen) : 0, gw->conf->listen);
+	_cleanup_free_ char *host =
+	    xasprintf("%.*s", colon ? (int)(colon - gw->conf->listen) : 0, gw->conf->listen);
 	size_t n = strlen(host);
-	void *loops[] = { gw->loop };
+	void *loops[] = {gw->loop};
 	struct lws_context_creation_info info = {
-		.port = colon ? atoi(colon + 1) : 0,
-		.protocols = protocols,
-		.options = LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS
-		    | LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND,
-		.foreign_loops = loops,
-		.gid = (gid_t)-1,
-		.uid = (uid_t)-1,
-		.user = gw,
-		.max_http_header_data = HEADERS_MAX_B,
-		.max_http_header_pool = HEADER_BUFFERS,
-		.timeout_secs = HEAD_TIMEOUT_S,
-		.timeout_secs_ah_idle = HEAD_TIMEOUT_S,
-		.keepalive_timeout = IDLE_TIMEOUT_S,
-		.alpn = "http/1.1",
-		.server_string = "takt",
+	    .port = colon ? atoi(colon + 1) : 0,
+	    .protocols = protocols,
+	    .options = LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
+		       LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND,
+	    .foreign_loops = loops,
+	    .gid = (gid_t)-1,
+	    .uid = (uid_t)-1,
+	    .user = gw,
+	    .max_http_header_data = HEADERS_MAX_B,
+	    .max_http_header_pool = HEADER_BUFFERS,
+	    .timeout_secs = HEAD_TIMEOUT_S,
+	    .timeout_secs_ah_idle = HEAD_TIMEOUT_S,
+	    .keepalive_timeout = IDLE_TIMEOUT_S,
+	    .alpn = "http/1.1",
+	    .server_string = "takt",
 	};
 
 	if (n > 2 && host[0] == '[' && host[n - 1] == ']') {
@@ -103,7 +106,9 @@ listen_on(struct gateway *gw)
 	lws_set_log_level(LLL_ERR | LLL_WARN, lws_log);
 	gw->lws = lws_create_context(&info);
 	if (!gw->lws) {
-		log_error(LOG_GATEWAY, "cannot listen on %s: is the address this host's, and the port free?", gw->conf->listen);
+		log_error(LOG_GATEWAY,
+		    "cannot listen on %s: is the address this host's, and the port free?",
+		    gw->conf->listen);
 		return -1;
 	}
 	return 0;
@@ -117,7 +122,8 @@ on_db_up(_unused_ struct store *db, void *arg)
 }
 
 static void
-on_db_notify(_unused_ struct store *db, void *arg, const char *channel, _unused_ const char *payload)
+on_db_notify(
+    _unused_ struct store *db, void *arg, const char *channel, _unused_ const char *payload)
 {
 	if (!strcmp(channel, "takt_plugins"))
 		catalog_refresh(arg);
@@ -129,14 +135,17 @@ on_db_notify(_unused_ struct store *db, void *arg, const char *channel, _unused_
 static enum sql_id *
 statements_of_routes(void)
 {
-	static const enum sql_id others[] = { SQL_API_SESSION, SQL_API_LOAD_CATALOG, SQL_API_COMMAND_ANSWER, SQL_API_JOIN_TOPIC };
+	static const enum sql_id others[] = {
+	    SQL_API_SESSION, SQL_API_LOAD_CATALOG, SQL_API_COMMAND_ANSWER, SQL_API_JOIN_TOPIC};
 	enum sql_id *ids = xcalloc(SQL_COUNT + 1, sizeof(*ids));
-	bool seen[SQL_COUNT] = { [SQL_NONE] = true };
+	bool seen[SQL_COUNT] = {[SQL_NONE] = true};
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < ARRAY_LEN(others) + 2 * routes_n; i++) {
 		unsigned k = (i - (unsigned)ARRAY_LEN(others)) / 2;
-		enum sql_id id = i < ARRAY_LEN(others) ? others[i] : i % 2 ? routes[k].sql : routes[k].read;
+		enum sql_id id = i < ARRAY_LEN(others) ? others[i]
+				 : i % 2               ? routes[k].sql
+						       : routes[k].read;
 
 		if (!seen[id])
 			ids[n++] = id;
@@ -149,12 +158,15 @@ statements_of_routes(void)
 static void
 open_database(struct gateway *gw)
 {
-	static const char *const channels[] = { "takt_answer", "takt_plugins", NULL };
+	static const char *const channels[] = {"takt_answer", "takt_plugins", NULL};
 	_cleanup_free_ enum sql_id *ids = statements_of_routes();
 
 	gw->db = store_open(gw->loop,
-	    &(struct store_conf) { .conninfo = gw->conf->db, .role = "takt_gateway", .channels = channels, .statements = ids },
-	    &(struct store_hooks) { .on_up = on_db_up, .on_notify = on_db_notify, .arg = gw });
+	    &(struct store_conf){.conninfo = gw->conf->db,
+		.role = "takt_gateway",
+		.channels = channels,
+		.statements = ids},
+	    &(struct store_hooks){.on_up = on_db_up, .on_notify = on_db_notify, .arg = gw});
 	gw->feed = feed_open(gw);
 }
 
@@ -165,7 +177,8 @@ on_drain(struct ev_loop *loop, ev_timer *w, _unused_ int events)
 	struct gateway *gw = w->data;
 
 	gw->drains++;
-	if ((!gw->socks && !gw->awaiting && !store_depth(gw->db)) || gw->drains > DRAIN_S / DRAIN_STEP_S)
+	if ((!gw->socks && !gw->awaiting && !store_depth(gw->db)) ||
+	    gw->drains > DRAIN_S / DRAIN_STEP_S)
 		ev_break(loop, EVBREAK_ALL);
 }
 
@@ -194,7 +207,8 @@ on_hup(_unused_ struct ev_loop *loop, ev_signal *w, _unused_ int events)
 	_cleanup_conf_ struct conf *fresh = conf_load(gw->conf->file, &e);
 
 	if (!fresh) {
-		log_error(LOG_GATEWAY, "keeping the configuration: %s", err_text(&e, text, sizeof(text)));
+		log_error(
+		    LOG_GATEWAY, "keeping the configuration: %s", err_text(&e, text, sizeof(text)));
 		return;
 	}
 	log_set_level(fresh->log_level);
@@ -235,7 +249,7 @@ unwatch(struct gateway *gw)
 int
 gateway_main(const struct conf *conf, struct ev_loop *loop)
 {
-	struct gateway gw = { .loop = loop, .conf = conf };
+	struct gateway gw = {.loop = loop, .conf = conf};
 
 	if (sodium_init() < 0)
 		log_fatal(LOG_GATEWAY, "libsodium does not start");

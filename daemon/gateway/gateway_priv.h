@@ -52,7 +52,8 @@ struct session {
 };
 
 /* http.c: the server side of HTTP/1.1. */
-int http_event(struct gateway *, struct lws *, enum lws_callback_reasons, struct session *, const char *in, size_t n);
+int http_event(struct gateway *, struct lws *, enum lws_callback_reasons, struct session *,
+    const char *in, size_t n);
 /* A header as a malloc'ed string, NULL if absent or longer than max. */
 char *http_header(struct lws *, enum lws_token_indexes, size_t max);
 /* The value of a query parameter, NULL if absent. */
@@ -61,7 +62,8 @@ char *http_query_value(struct lws *, const char *name, size_t max);
 char *http_bearer(struct lws *);
 
 /* socket.c: WebSocket connections. */
-int socket_event(struct gateway *, struct lws *, enum lws_callback_reasons, struct session *, const char *in, size_t n);
+int socket_event(struct gateway *, struct lws *, enum lws_callback_reasons, struct session *,
+    const char *in, size_t n);
 /* May this upgrade go on? Answers and returns -1 if not. */
 int socket_filter(struct gateway *, struct lws *);
 void socket_check_tokens(struct gateway *);

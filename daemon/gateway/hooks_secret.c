@@ -20,7 +20,7 @@
 
 extern const struct hook hook_credential_create, hook_credential_update, hook_token_create;
 
-static const char *const secret_members[] = { "password", "private_key", "passphrase", "enable" };
+static const char *const secret_members[] = {"password", "private_key", "passphrase", "enable"};
 
 /* Overwrite the text of every secret member: jansson frees without wiping. */
 static void
@@ -30,7 +30,8 @@ wipe_body(struct request *r)
 		json_t *value = json_object_get(r->body, secret_members[i]);
 
 		if (json_is_string(value))
-			sodium_memzero((char *)(uintptr_t)json_string_value(value), json_string_length(value));
+			sodium_memzero(
+			    (char *)(uintptr_t)json_string_value(value), json_string_length(value));
 	}
 	sodium_memzero(r->raw.p, r->raw.n);
 	json_decref(r->body);
@@ -43,8 +44,10 @@ public_key_of(const json_t *before, unsigned char key[SEAL_PUBLIC_B], struct err
 	const char *text = json_get_str(before, "public_key", NULL);
 	size_t n = 0;
 
-	if (text && sodium_base642bin(key, SEAL_PUBLIC_B, text, strlen(text), "\n", &n, NULL, sodium_base64_VARIANT_ORIGINAL) == 0
-	    && n == SEAL_PUBLIC_B)
+	if (text &&
+	    sodium_base642bin(key, SEAL_PUBLIC_B, text, strlen(text), "\n", &n, NULL,
+		sodium_base64_VARIANT_ORIGINAL) == 0 &&
+	    n == SEAL_PUBLIC_B)
 		return 0;
 	err_set(e, ERR_TRANSIENT, "no engine has published its key yet, so nothing can be sealed");
 	return err_hint(e, "Start an engine (taktd -x engine) once, then try again.");
@@ -52,12 +55,13 @@ public_key_of(const json_t *before, unsigned char key[SEAL_PUBLIC_B], struct err
 
 /* The text that is sealed: it names what it belongs to, so that it cannot be moved to another row. */
 static void
-plain_text(const struct request *r, const char *id, int64_t version, struct buf *out, json_t *members)
+plain_text(
+    const struct request *r, const char *id, int64_t version, struct buf *out, json_t *members)
 {
 	_cleanup_json_ json_t *secret = json_object();
 
-	buf_addf(out, "{\"org\":\"%s\",\"id\":\"%s\",\"version\":%lld,\"secret\":{", json_get_str(r->before, "org", ""), id,
-	    (long long)version);
+	buf_addf(out, "{\"org\":\"%s\",\"id\":\"%s\",\"version\":%lld,\"secret\":{",
+	    json_get_str(r->before, "org", ""), id, (long long)version);
 	for (size_t i = 0; i < ARRAY_LEN(secret_members); i++) {
 		json_t *value = json_object_get(r->body, secret_members[i]);
 		char *text;
@@ -78,8 +82,8 @@ plain_text(const struct request *r, const char *id, int64_t version, struct buf 
 static int
 seal_members(struct request *r, const char *id, int64_t version, struct err *e)
 {
-	_cleanup_secret_ struct buf plain = { 0 };
-	_cleanup_buf_ struct buf sealed = { 0 };
+	_cleanup_secret_ struct buf plain = {0};
+	_cleanup_buf_ struct buf sealed = {0};
 	_cleanup_json_ json_t *members = json_array();
 	unsigned char key[SEAL_PUBLIC_B];
 	_cleanup_free_ char *text = NULL;
@@ -88,14 +92,16 @@ seal_members(struct request *r, const char *id, int64_t version, struct err *e)
 
 	if (rc < 0)
 		return rc;
-	buf_reserve(&plain, r->raw.n * 2 + 512); /* never moved while it fills: a move would leave a copy */
+	buf_reserve(
+	    &plain, r->raw.n * 2 + 512); /* never moved while it fills: a move would leave a copy */
 	plain_text(r, id, version, &plain, members);
 	rc = seal_to(key, plain.p, plain.n, &sealed, e);
 	if (rc < 0)
 		return rc;
 	size = sodium_base64_encoded_len(sealed.n, sodium_base64_VARIANT_ORIGINAL);
 	text = xmalloc(size);
-	sodium_bin2base64(text, size, (unsigned char *)sealed.p, sealed.n, sodium_base64_VARIANT_ORIGINAL);
+	sodium_bin2base64(
+	    text, size, (unsigned char *)sealed.p, sealed.n, sodium_base64_VARIANT_ORIGINAL);
 	json_object_set_new(r->prepared, "id", json_string(id));
 	json_object_set(r->prepared, "members", members);
 	json_object_set(r->prepared, "key_id", json_object_get(r->before, "key_id"));
@@ -116,7 +122,7 @@ has_secret(const struct request *r)
 static void
 copy_plain_members(struct request *r)
 {
-	static const char *const names[] = { "name", "username" };
+	static const char *const names[] = {"name", "username"};
 
 	r->prepared = json_object();
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
@@ -160,7 +166,8 @@ credential_update(struct request *r, struct err *e)
 
 	copy_plain_members(r);
 	if (rc == 0 && has_secret(r))
-		rc = seal_members(r, json_get_str(r->before, "id", ""), json_get_int(r->before, "version", 0) + 1, e);
+		rc = seal_members(r, json_get_str(r->before, "id", ""),
+		    json_get_int(r->before, "version", 0) + 1, e);
 	if (rc == 0)
 		json_object_del(r->prepared, "id");
 	wipe_body(r);
@@ -175,7 +182,8 @@ token_create(struct request *r, _unused_ struct err *e)
 	char text[64] = "takt_", hex[2 * sizeof(hash) + 1];
 
 	randombytes_buf(random, sizeof(random));
-	sodium_bin2base64(text + 5, sizeof(text) - 5, random, sizeof(random), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	sodium_bin2base64(text + 5, sizeof(text) - 5, random, sizeof(random),
+	    sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 	crypto_hash_sha256(hash, (const unsigned char *)text, strlen(text));
 	sodium_bin2hex(hex, sizeof(hex), hash, sizeof(hash));
 	r->prepared = json_copy(r->body);
@@ -193,6 +201,6 @@ token_shown(struct request *r, json_t *answer_body, _unused_ struct err *e)
 	return 0;
 }
 
-const struct hook hook_credential_create = { credential_create, NULL };
-const struct hook hook_credential_update = { credential_update, NULL };
-const struct hook hook_token_create = { token_create, token_shown };
+const struct hook hook_credential_create = {credential_create, NULL};
+const struct hook hook_credential_update = {credential_update, NULL};
+const struct hook hook_token_create = {token_create, token_shown};

@@ -19,8 +19,8 @@
 
 #include "base/banned.h"
 
-extern const struct hook hook_task_create, hook_task_put, hook_task_patch, hook_task_check, hook_task_enable,
-    hook_task_disable, hook_task_preview;
+extern const struct hook hook_task_create, hook_task_put, hook_task_patch, hook_task_check,
+    hook_task_enable, hook_task_disable, hook_task_preview;
 
 #define BASE64_VARIANT sodium_base64_VARIANT_ORIGINAL
 
@@ -36,14 +36,16 @@ base64(const void *p, size_t n)
 
 /* prepared = {definition, next_due_at, source?}; source NULL keeps that of the revision before. */
 static int
-prepare_definition(struct request *r, const json_t *doc, const void *source, size_t source_b, struct err *e)
+prepare_definition(
+    struct request *r, const json_t *doc, const void *source, size_t source_b, struct err *e)
 {
-	_cleanup_buf_ struct buf names = { 0 };
+	_cleanup_buf_ struct buf names = {0};
 	_cleanup_json_ json_t *definition = NULL, *times = NULL;
 
 	catalog_names(&names);
 	definition = task_def_normalise(doc, catalog_type, names.p, e);
-	if (!definition || task_def_times(definition, clock_realtime_us() / 1000000, 1, &times, NULL, e) < 0)
+	if (!definition ||
+	    task_def_times(definition, clock_realtime_us() / 1000000, 1, &times, NULL, e) < 0)
 		return -ERR_INVALID;
 	r->prepared = json_pack("{s:O, s:o?}", "definition", definition, "next_due_at",
 	    json_array_size(times) ? json_incref(json_array_get(times, 0)) : json_null());
@@ -94,7 +96,8 @@ set_base_revision(struct request *r)
 static int
 prepare_patch(struct request *r, struct err *e)
 {
-	_cleanup_json_ json_t *doc = task_def_patch(json_object_get(r->before, "definition"), r->body);
+	_cleanup_json_ json_t *doc =
+	    task_def_patch(json_object_get(r->before, "definition"), r->body);
 	int rc = route_check_task(doc, e);
 
 	if (rc == 0)
@@ -109,7 +112,8 @@ static int
 prepare_enabled(struct request *r, bool is_enabled, struct err *e)
 {
 	_cleanup_json_ json_t *patch = json_pack("{s:b}", "enabled", is_enabled);
-	_cleanup_json_ json_t *doc = task_def_patch(json_object_get(r->before, "definition"), patch);
+	_cleanup_json_ json_t *doc =
+	    task_def_patch(json_object_get(r->before, "definition"), patch);
 	int rc = prepare_definition(r, doc, NULL, 0, e);
 
 	if (rc == 0)
@@ -127,7 +131,8 @@ prepare_enable(struct request *r, struct err *e)
 static int
 prepare_disable(struct request *r, _unused_ struct err *e)
 {
-	_cleanup_json_ json_t *definition = json_deep_copy(json_object_get(r->before, "definition"));
+	_cleanup_json_ json_t *definition =
+	    json_deep_copy(json_object_get(r->before, "definition"));
 
 	json_object_set_new(definition, "enabled", json_false());
 	r->prepared = json_pack("{s:O, s:n}", "definition", definition, "next_due_at");
@@ -143,8 +148,9 @@ prepare_check(struct request *r, struct err *e)
 
 	if (rc < 0)
 		return rc;
-	rc = task_def_times(json_object_get(r->prepared, "definition"), clock_realtime_us() / 1000000,
-	    (unsigned)json_get_int(r->query, "count", 5), &times, NULL, e);
+	rc = task_def_times(json_object_get(r->prepared, "definition"),
+	    clock_realtime_us() / 1000000, (unsigned)json_get_int(r->query, "count", 5), &times,
+	    NULL, e);
 	if (rc == 0)
 		json_object_set_new(r->prepared, "next", times);
 	return rc;
@@ -155,22 +161,23 @@ static int
 finish_preview(struct request *r, json_t *definition, struct err *e)
 {
 	_cleanup_json_ json_t *times = NULL, *local = NULL, *out = NULL;
-	int rc = task_def_times(definition, clock_realtime_us() / 1000000, (unsigned)json_get_int(r->query, "count", 5),
-	    &times, &local, e);
+	int rc = task_def_times(definition, clock_realtime_us() / 1000000,
+	    (unsigned)json_get_int(r->query, "count", 5), &times, &local, e);
 
 	if (rc < 0)
 		return rc;
-	out = json_pack("{s:O, s:O, s:O, s:O, s:O}", "enabled", json_object_get(definition, "enabled"), "cron_expression",
-	    json_object_get(definition, "cron_expression"), "timezone", json_object_get(definition, "timezone"), "next", times,
-	    "local", local);
+	out = json_pack("{s:O, s:O, s:O, s:O, s:O}", "enabled",
+	    json_object_get(definition, "enabled"), "cron_expression",
+	    json_object_get(definition, "cron_expression"), "timezone",
+	    json_object_get(definition, "timezone"), "next", times, "local", local);
 	answer_json(r, 200, out);
 	return 0;
 }
 
-const struct hook hook_task_create = { prepare_whole, NULL };
-const struct hook hook_task_put = { prepare_whole, NULL };
-const struct hook hook_task_patch = { prepare_patch, NULL };
-const struct hook hook_task_check = { prepare_check, NULL };
-const struct hook hook_task_enable = { prepare_enable, NULL };
-const struct hook hook_task_disable = { prepare_disable, NULL };
-const struct hook hook_task_preview = { NULL, finish_preview };
+const struct hook hook_task_create = {prepare_whole, NULL};
+const struct hook hook_task_put = {prepare_whole, NULL};
+const struct hook hook_task_patch = {prepare_patch, NULL};
+const struct hook hook_task_check = {prepare_check, NULL};
+const struct hook hook_task_enable = {prepare_enable, NULL};
+const struct hook hook_task_disable = {prepare_disable, NULL};
+const struct hook hook_task_preview = {NULL, finish_preview};

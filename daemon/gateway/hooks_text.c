@@ -19,8 +19,8 @@
 
 #include "base/banned.h"
 
-extern const struct hook hook_healthz, hook_readyz, hook_openapi, hook_asyncapi, hook_task_source, hook_run_log,
-    hook_snapshot_content;
+extern const struct hook hook_healthz, hook_readyz, hook_openapi, hook_asyncapi, hook_task_source,
+    hook_run_log, hook_snapshot_content;
 
 #define SNAPSHOT_MAX_B (64u * 1024 * 1024)
 #define CHUNK_MAX_B (1024u * 1024)
@@ -30,12 +30,15 @@ health(struct request *r, bool must_be_ready)
 {
 	bool has_database = store_is_up(r->gw->db);
 	_cleanup_json_ json_t *j = json_pack("{s:s, s:b, s:s}", "status",
-	    r->gw->is_stopping ? "stopping" : has_database ? "ok" : "degraded", "database", has_database, "version",
-	    PACKAGE_VERSION);
+	    r->gw->is_stopping ? "stopping"
+	    : has_database     ? "ok"
+			       : "degraded",
+	    "database", has_database, "version", PACKAGE_VERSION);
 
 	if (must_be_ready && (!has_database || r->gw->is_stopping))
-		answer_refusal(r, 503, "unavailable", r->gw->is_stopping ? "the gateway is stopping"
-		                                                         : "the database cannot be reached");
+		answer_refusal(r, 503, "unavailable",
+		    r->gw->is_stopping ? "the gateway is stopping"
+				       : "the database cannot be reached");
 	else
 		answer_json(r, 200, j);
 	return 0;
@@ -74,8 +77,8 @@ add_base64(struct buf *out, const char *text, struct err *e)
 	size_t n = 0, size = strlen(text) / 4 * 3 + 3;
 
 	buf_reserve(out, size + 1);
-	if (sodium_base642bin((unsigned char *)out->p + out->n, size, text, strlen(text), "\n", &n, NULL,
-		sodium_base64_VARIANT_ORIGINAL) != 0)
+	if (sodium_base642bin((unsigned char *)out->p + out->n, size, text, strlen(text), "\n", &n,
+		NULL, sodium_base64_VARIANT_ORIGINAL) != 0)
 		return err_set(e, ERR_BUG, "the database gave something else than base64");
 	out->n += n;
 	out->p[out->n] = '\0';
@@ -86,7 +89,7 @@ add_base64(struct buf *out, const char *text, struct err *e)
 static int
 add_zstd(struct buf *out, const char *text, size_t max, struct err *e)
 {
-	_cleanup_buf_ struct buf packed = { 0 };
+	_cleanup_buf_ struct buf packed = {0};
 	unsigned long long size;
 	size_t n;
 	int rc = add_base64(&packed, text, e);
@@ -101,7 +104,8 @@ add_zstd(struct buf *out, const char *text, size_t max, struct err *e)
 	buf_reserve(out, (size_t)size + 1);
 	n = ZSTD_decompress(out->p + out->n, (size_t)size, packed.p, packed.n);
 	if (ZSTD_isError(n))
-		return err_set(e, ERR_BUG, "a stored body cannot be decompressed: %s", ZSTD_getErrorName(n));
+		return err_set(
+		    e, ERR_BUG, "a stored body cannot be decompressed: %s", ZSTD_getErrorName(n));
 	out->n += n;
 	out->p[out->n] = '\0';
 	return 0;
@@ -110,7 +114,7 @@ add_zstd(struct buf *out, const char *text, size_t max, struct err *e)
 static int
 task_source(struct request *r, json_t *j, struct err *e)
 {
-	_cleanup_buf_ struct buf out = { 0 };
+	_cleanup_buf_ struct buf out = {0};
 	int rc = add_base64(&out, json_get_str(j, "source", ""), e);
 
 	if (rc == 0)
@@ -121,7 +125,7 @@ task_source(struct request *r, json_t *j, struct err *e)
 static int
 snapshot_content(struct request *r, json_t *j, struct err *e)
 {
-	_cleanup_buf_ struct buf out = { 0 };
+	_cleanup_buf_ struct buf out = {0};
 	int rc = add_zstd(&out, json_get_str(j, "zstd", ""), SNAPSHOT_MAX_B, e);
 
 	if (rc == 0)
@@ -141,10 +145,12 @@ static int
 add_chunk(struct buf *out, const json_t *chunk, const json_t *before, int64_t offset, struct err *e)
 {
 	int64_t off = json_get_int(chunk, "off", 0), attempt = json_get_int(chunk, "attempt", 0);
-	int64_t unit = json_get_int(chunk, "unit", 0), expected = json_get_int(before, "off", 0) + json_get_int(before, "raw_b", 0);
-	bool is_same = before && json_get_int(before, "attempt", 0) == attempt && json_get_int(before, "unit", 0) == unit;
+	int64_t unit = json_get_int(chunk, "unit", 0),
+		expected = json_get_int(before, "off", 0) + json_get_int(before, "raw_b", 0);
+	bool is_same = before && json_get_int(before, "attempt", 0) == attempt &&
+		       json_get_int(before, "unit", 0) == unit;
 	const char *device = json_get_str(chunk, "device", "");
-	_cleanup_buf_ struct buf text = { 0 };
+	_cleanup_buf_ struct buf text = {0};
 	int rc = add_zstd(&text, json_get_str(chunk, "zstd", ""), CHUNK_MAX_B, e);
 	size_t skip = offset > off ? (size_t)(offset - off) : 0;
 
@@ -152,7 +158,8 @@ add_chunk(struct buf *out, const json_t *chunk, const json_t *before, int64_t of
 		return rc;
 	if (!is_same) {
 		start_line(out);
-		buf_addf(out, "=== attempt %lld, unit %lld%s%s\n", (long long)attempt, (long long)unit, *device ? ", device " : "", device);
+		buf_addf(out, "=== attempt %lld, unit %lld%s%s\n", (long long)attempt,
+		    (long long)unit, *device ? ", device " : "", device);
 	} else if (off > expected) {
 		start_line(out);
 		buf_addf(out, "=== %lld bytes were not kept\n", (long long)(off - expected));
@@ -165,7 +172,7 @@ add_chunk(struct buf *out, const json_t *chunk, const json_t *before, int64_t of
 static int
 run_log(struct request *r, json_t *j, struct err *e)
 {
-	_cleanup_buf_ struct buf out = { 0 };
+	_cleanup_buf_ struct buf out = {0};
 	const json_t *before = NULL, *more = json_object_get(j, "more");
 	json_t *chunk;
 	size_t i;
@@ -182,17 +189,18 @@ run_log(struct request *r, json_t *j, struct err *e)
 	if (json_is_object(more)) {
 		start_line(&out);
 		buf_addf(&out, "=== there is more: ask with attempt=%lld&unit=%lld&offset=%lld\n",
-		    (long long)json_get_int(more, "attempt", 0), (long long)json_get_int(more, "unit", 0),
+		    (long long)json_get_int(more, "attempt", 0),
+		    (long long)json_get_int(more, "unit", 0),
 		    (long long)json_get_int(more, "off", 0));
 	}
 	answer(r, 200, "text/plain; charset=utf-8", out.p, out.n);
 	return 0;
 }
 
-const struct hook hook_healthz = { healthz, NULL };
-const struct hook hook_readyz = { readyz, NULL };
-const struct hook hook_openapi = { openapi, NULL };
-const struct hook hook_asyncapi = { asyncapi, NULL };
-const struct hook hook_task_source = { NULL, task_source };
-const struct hook hook_run_log = { NULL, run_log };
-const struct hook hook_snapshot_content = { NULL, snapshot_content };
+const struct hook hook_healthz = {healthz, NULL};
+const struct hook hook_readyz = {readyz, NULL};
+const struct hook hook_openapi = {openapi, NULL};
+const struct hook hook_asyncapi = {asyncapi, NULL};
+const struct hook hook_task_source = {NULL, task_source};
+const struct hook hook_run_log = {NULL, run_log};
+const struct hook hook_snapshot_content = {NULL, snapshot_content};

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/jsonx.h"
 #include "base/log.h"
 
 #include "daemon/gateway/gateway_priv.h"
@@ -26,9 +27,14 @@ static const struct {
 	enum lws_token_indexes token;
 	const char *name;
 } methods[] = {
-	{ WSI_TOKEN_GET_URI, "GET" }, { WSI_TOKEN_POST_URI, "POST" }, { WSI_TOKEN_PUT_URI, "PUT" },
-	{ WSI_TOKEN_PATCH_URI, "PATCH" }, { WSI_TOKEN_DELETE_URI, "DELETE" }, { WSI_TOKEN_HEAD_URI, "HEAD" },
-	{ WSI_TOKEN_OPTIONS_URI, "OPTIONS" }, { WSI_TOKEN_CONNECT, "CONNECT" },
+    {WSI_TOKEN_GET_URI, "GET"},
+    {WSI_TOKEN_POST_URI, "POST"},
+    {WSI_TOKEN_PUT_URI, "PUT"},
+    {WSI_TOKEN_PATCH_URI, "PATCH"},
+    {WSI_TOKEN_DELETE_URI, "DELETE"},
+    {WSI_TOKEN_HEAD_URI, "HEAD"},
+    {WSI_TOKEN_OPTIONS_URI, "OPTIONS"},
+    {WSI_TOKEN_CONNECT, "CONNECT"},
 };
 
 char *
@@ -84,7 +90,8 @@ http_query_value(struct lws *wsi, const char *name, size_t max)
 	size_t length = strlen(name);
 
 	for (int i = 0; query_fragment(wsi, i, buf, sizeof(buf)); i++)
-		if (!strncmp(buf, name, length) && buf[length] == '=' && strlen(buf + length + 1) <= max)
+		if (!strncmp(buf, name, length) && buf[length] == '=' &&
+		    strlen(buf + length + 1) <= max)
 			return xstrdup(buf + length + 1);
 	return NULL;
 }
@@ -98,18 +105,21 @@ read_query(struct request *r, struct lws *wsi)
 
 	for (int i = 0; (fragment = query_fragment(wsi, i, buf, sizeof(buf))); i++) {
 		char *value = strchr(buf, '=');
-		json_t *text;
+		_cleanup_json_ json_t *text = NULL;
 
 		if (!*fragment) /* as in `a=1&&b=2` */
 			continue;
 		if (!value || value == buf) {
-			answer_refusal(r, 400, "invalid_query", "query parameters are name=value, of at most 2,000 bytes");
+			answer_refusal(r, 400, "invalid_query",
+			    "query parameters are name=value, of at most 2,000 bytes");
 			return false;
 		}
 		*value++ = '\0';
 		text = json_string(value);
-		if (!text || json_object_get(r->query, buf) || json_object_set_new(r->query, buf, text) < 0) {
-			answer_refusal(r, 400, "invalid_query", "a query parameter is given twice or is not UTF-8");
+		if (!text || json_object_get(r->query, buf) ||
+		    json_object_set(r->query, buf, text) < 0) {
+			answer_refusal(r, 400, "invalid_query",
+			    "a query parameter is given twice or is not UTF-8");
 			return false;
 		}
 	}
@@ -121,7 +131,9 @@ host_is_sane(struct lws *wsi)
 {
 	_cleanup_free_ char *host = http_header(wsi, WSI_TOKEN_HOST, 260);
 
-	return host && !host[strspn(host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:[]%")];
+	return host &&
+	       !host[strspn(
+		   host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:[]%")];
 }
 
 /* Content-Length into r->body_b; false: answered. */
@@ -160,7 +172,8 @@ read_head(struct request *r, struct lws *wsi)
 		return false;
 	}
 	if (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0) {
-		answer_refusal(r, 411, "framing", "Transfer-Encoding is not taken; send Content-Length");
+		answer_refusal(
+		    r, 411, "framing", "Transfer-Encoding is not taken; send Content-Length");
 		return false;
 	}
 	if (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_EXPECT) > 0) {
@@ -172,7 +185,8 @@ read_head(struct request *r, struct lws *wsi)
 	r->if_match = http_header(wsi, WSI_TOKEN_HTTP_IF_MATCH, 100);
 	r->idempotency_key = custom_header(wsi, "idempotency-key:", 200);
 	if (!r->idempotency_key && lws_hdr_custom_length(wsi, "idempotency-key:", 16) > 200) {
-		answer_refusal(r, 400, "idempotency_key", "an Idempotency-Key has 1 to 200 characters");
+		answer_refusal(
+		    r, 400, "idempotency_key", "an Idempotency-Key has 1 to 200 characters");
 		return false;
 	}
 	return read_length(r, wsi) && read_query(r, wsi);
@@ -255,7 +269,8 @@ on_writable(struct lws *wsi, struct session *s)
 	if (left > WRITE_MAX_B)
 		left = WRITE_MAX_B;
 	/* what lies before the piece was sent already: libwebsockets may use it */
-	if (lws_write(wsi, (unsigned char *)r->out.p + LWS_PRE + r->out_off, left, LWS_WRITE_HTTP) < 0)
+	if (lws_write(wsi, (unsigned char *)r->out.p + LWS_PRE + r->out_off, left, LWS_WRITE_HTTP) <
+	    0)
 		return -1;
 	r->out_off += left;
 	if (r->out_off < r->out.n - LWS_PRE) {
@@ -272,7 +287,8 @@ on_writable(struct lws *wsi, struct session *s)
 }
 
 int
-http_event(struct gateway *gw, struct lws *wsi, enum lws_callback_reasons why, struct session *s, const char *in, size_t n)
+http_event(struct gateway *gw, struct lws *wsi, enum lws_callback_reasons why, struct session *s,
+    const char *in, size_t n)
 {
 	switch (why) {
 	case LWS_CALLBACK_HTTP:

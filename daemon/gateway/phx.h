@@ -26,7 +26,7 @@ int phx_parse(const char *p, size_t n, bool is_v1, struct phx *out, struct err *
 void phx_fini(struct phx *);
 
 /* Append one frame. topic, event and refs are JSON texts already (phx_quote); refs may be NULL. */
-void phx_write(struct buf *out, bool is_v1, const char *join_ref, const char *ref, const char *topic, const char *event,
-    const char *payload);
+void phx_write(struct buf *out, bool is_v1, const char *join_ref, const char *ref,
+    const char *topic, const char *event, const char *payload);
 /* A string as JSON text, malloc'ed; NULL gives NULL. */
 char *phx_quote(const char *s);

@@ -27,12 +27,12 @@ static const struct {
 	int status;
 	const char *name;
 } codes[] = {
-	{ ERR_INVALID, 422, "invalid_body" },
-	{ ERR_NOT_FOUND, 404, "not_found" },
-	{ ERR_CONFLICT, 409, "conflict" },
-	{ ERR_DENIED, 403, "forbidden" },
-	{ ERR_TOO_BIG, 413, "too_big" },
-	{ ERR_TRANSIENT, 503, "unavailable" },
+    {ERR_INVALID, 422, "invalid_body"},
+    {ERR_NOT_FOUND, 404, "not_found"},
+    {ERR_CONFLICT, 409, "conflict"},
+    {ERR_DENIED, 403, "forbidden"},
+    {ERR_TOO_BIG, 413, "too_big"},
+    {ERR_TRANSIENT, 503, "unavailable"},
 };
 
 /* What the database's errors mean (err.field is the SQLSTATE). */
@@ -41,11 +41,9 @@ static const struct {
 	int status;
 	const char *code;
 } sqlstates[] = {
-	{ "TK401", 401, "unauthorized" },
-	{ "TK403", 403, "forbidden" },
-	{ "23505", 409, "conflict" },
-	{ "23503", 409, "in_use" },
-	{ "22P05", 422, "invalid_body" }, /* a character that the database cannot keep */
+    {"TK401", 401, "unauthorized"}, {"TK403", 403, "forbidden"}, {"23505", 409, "conflict"},
+    {"23503", 409, "in_use"},
+    {"22P05", 422, "invalid_body"}, /* a character that the database cannot keep */
 };
 
 struct request *
@@ -122,8 +120,10 @@ refuse(struct request *r, const struct err *e)
 			answer_problem(r, codes[i].status, codes[i].name, e);
 			return;
 		}
-	log_error(LOG_GATEWAY, "%s %s, request %s: %s", r->method, r->route ? r->route->path : "", r->id, e->message);
-	answer_refusal(r, 500, "internal", "something is wrong with Takt itself; its log has request %s", r->id);
+	log_error(LOG_GATEWAY, "%s %s, request %s: %s", r->method, r->route ? r->route->path : "",
+	    r->id, e->message);
+	answer_refusal(r, 500, "internal",
+	    "something is wrong with Takt itself; its log has request %s", r->id);
 }
 
 /* The transaction failed. A statement of ours that does not fit is told in the log, not to strangers. */
@@ -164,9 +164,11 @@ check_body(struct request *r)
 		answer_refusal(r, 400, "unexpected_body", "this operation takes no body");
 		return false;
 	}
-	if (!(n == 16 && !strncasecmp(type, "application/json", n))
-	    && !(r->route->takes_merge_patch && n == 28 && !strncasecmp(type, "application/merge-patch+json", n))) {
-		answer_refusal(r, 415, "media_type", "the body must be application/json, not \"%.60s\"", type);
+	if (!(n == 16 && !strncasecmp(type, "application/json", n)) &&
+	    !(r->route->takes_merge_patch && n == 28 &&
+		!strncasecmp(type, "application/merge-patch+json", n))) {
+		answer_refusal(
+		    r, 415, "media_type", "the body must be application/json, not \"%.60s\"", type);
 		return false;
 	}
 	r->body = json_parse(r->raw.p, r->raw.n, &json_limits_request, &e);
@@ -187,7 +189,8 @@ check_headers(struct request *r)
 	size_t n;
 
 	if (r->route->needs_if_match && !r->if_match) {
-		answer_refusal(r, 428, "if_match_needed", "If-Match is needed: the ETag last read, or *");
+		answer_refusal(
+		    r, 428, "if_match_needed", "If-Match is needed: the ETag last read, or *");
 		return false;
 	}
 	if (r->if_match && !(r->route->needs_if_match || r->route->takes_if_match))
@@ -286,14 +289,14 @@ on_statement(void *arg, const PGresult *res, const struct err *e)
 static void
 run_statement(struct request *r, enum sql_id id, store_cb *on_commit)
 {
-	char rank[2] = { (char)('0' + r->route->rank), '\0' };
+	char rank[2] = {(char)('0' + r->route->rank), '\0'};
 	_cleanup_free_ char *argument = statement_argument(r);
 
 	r->sql_status = 0;
 	request_get(r);
 	store_send(r->gw->db, SQL_API_SESSION,
-	    (struct store_param[]) { STORE_TEXT(r->token), STORE_TEXT(rank) }, 2, NULL, NULL);
-	store_send(r->gw->db, id, (struct store_param[]) { STORE_TEXT(argument) }, 1, on_statement, r);
+	    (struct store_param[]){STORE_TEXT(r->token), STORE_TEXT(rank)}, 2, NULL, NULL);
+	store_send(r->gw->db, id, (struct store_param[]){STORE_TEXT(argument)}, 1, on_statement, r);
 	store_sync(r->gw->db, on_commit, r);
 	sodium_memzero(argument, strlen(argument));
 }
@@ -302,16 +305,19 @@ run_statement(struct request *r, enum sql_id id, store_cb *on_commit)
 void
 request_finish(struct request *r, int status, const char *body)
 {
-	_cleanup_json_ json_t *j = body ? json_parse(body, strlen(body), &json_limits_frame, NULL) : NULL;
+	_cleanup_json_ json_t *j =
+	    body ? json_parse(body, strlen(body), &json_limits_frame, NULL) : NULL;
 	struct err e = ERR_INIT;
 
 	if (status >= 400) {
 		const json_t *first = json_array_get(json_object_get(j, "errors"), 0);
 
 		e.code = ERR_INVALID;
-		snprintf(e.message, sizeof(e.message), "%s", json_get_str(j, "detail", json_get_str(j, "message", status_title(status))));
+		snprintf(e.message, sizeof(e.message), "%s",
+		    json_get_str(j, "detail", json_get_str(j, "message", status_title(status))));
 		snprintf(e.field, sizeof(e.field), "%s", json_get_str(first, "pointer", ""));
-		snprintf(e.hint, sizeof(e.hint), "%s", json_get_str(first, "hint", json_get_str(j, "hint", "")));
+		snprintf(e.hint, sizeof(e.hint), "%s",
+		    json_get_str(first, "hint", json_get_str(j, "hint", "")));
 		answer_problem(r, status, json_get_str(j, "code", "refused"), &e);
 		return;
 	}
@@ -336,7 +342,8 @@ request_4_on_commit(void *arg, _unused_ const PGresult *res, const struct err *e
 	if (e)
 		refuse_database(r, e);
 	else if (!r->sql_status)
-		refuse(r, &(struct err) { .code = ERR_BUG, .message = "the statement gave no status" });
+		refuse(
+		    r, &(struct err){.code = ERR_BUG, .message = "the statement gave no status"});
 	else if (*r->await && r->wsi)
 		command_await(r, r->await);
 	else
@@ -368,7 +375,9 @@ request_2_on_read(void *arg, _unused_ const PGresult *res, const struct err *e)
 	else if (r->sql_status >= 400)
 		request_finish(r, r->sql_status, r->sql_body);
 	else {
-		r->before = r->sql_body ? json_parse(r->sql_body, strlen(r->sql_body), &json_limits_frame, NULL) : NULL;
+		r->before = r->sql_body ? json_parse(r->sql_body, strlen(r->sql_body),
+					      &json_limits_frame, NULL)
+					: NULL;
 		request_execute(r);
 	}
 	request_put(r);
@@ -378,7 +387,8 @@ static const struct route *
 find_route(struct request *r)
 {
 	static const char prefix[] = "/api/v1";
-	static const char *const at_root[] = { "/healthz", "/readyz", "/openapi.yaml", "/asyncapi.yaml" };
+	static const char *const at_root[] = {
+	    "/healthz", "/readyz", "/openapi.yaml", "/asyncapi.yaml"};
 	const char *path = "";
 	char allow[64];
 	const struct route *route;
@@ -392,9 +402,11 @@ find_route(struct request *r)
 	if (route)
 		return route;
 	if (*allow)
-		answer_refusal(r, 405, "method", "%s does not take %s; it takes %s", r->url, r->method, allow);
+		answer_refusal(
+		    r, 405, "method", "%s does not take %s; it takes %s", r->url, r->method, allow);
 	else
-		answer_refusal(r, 404, "not_found", "there is nothing at %.200s; GET /openapi.yaml lists all paths", r->url);
+		answer_refusal(r, 404, "not_found",
+		    "there is nothing at %.200s; GET /openapi.yaml lists all paths", r->url);
 	return NULL;
 }
 
@@ -406,7 +418,8 @@ request_start(struct request *r)
 	if (!r->route)
 		return;
 	if (r->route->rank && !r->token) {
-		answer_refusal(r, 401, "unauthorized", "a token is needed: Authorization: Bearer takt_...");
+		answer_refusal(
+		    r, 401, "unauthorized", "a token is needed: Authorization: Bearer takt_...");
 		return;
 	}
 	if (!check_all(r))
@@ -415,9 +428,11 @@ request_start(struct request *r)
 		r->route->hook->prepare(r, NULL);
 		return;
 	}
-	if (r->gw->is_stopping || !store_is_up(r->gw->db) || store_depth(r->gw->db) > DB_DEPTH_MAX) {
-		answer_refusal(r, 503, "unavailable", store_is_up(r->gw->db) ? "too much is waiting; try again"
-		                                                              : "the database cannot be reached; try again");
+	if (r->gw->is_stopping || !store_is_up(r->gw->db) ||
+	    store_depth(r->gw->db) > DB_DEPTH_MAX) {
+		answer_refusal(r, 503, "unavailable",
+		    store_is_up(r->gw->db) ? "too much is waiting; try again"
+					   : "the database cannot be reached; try again");
 		return;
 	}
 	if (r->route->read != SQL_NONE)

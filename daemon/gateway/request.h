@@ -31,26 +31,26 @@ struct request {
 	struct lws *wsi; /* NULL when the connection is gone */
 	const struct route *route;
 	char id[17];
-	char *method, *url;                /* the path below /api/v1; never the query */
+	char *method, *url; /* the path below /api/v1; never the query */
 	char *token, *if_match, *idempotency_key, *content_type;
-	json_t *path, *query, *body;       /* checked */
-	json_t *before;                    /* answer of route->read */
-	json_t *prepared;                  /* by the hook, for the statement */
-	struct buf raw;                    /* the body's bytes */
-	size_t body_b;                     /* Content-Length */
-	bool is_started, is_closing;       /* is_closing: the connection ends with the answer */
-	bool has_failed;                   /* the answer is a problem already */
+	json_t *path, *query, *body; /* checked */
+	json_t *before;              /* answer of route->read */
+	json_t *prepared;            /* by the hook, for the statement */
+	struct buf raw;              /* the body's bytes */
+	size_t body_b;               /* Content-Length */
+	bool is_started, is_closing; /* is_closing: the connection ends with the answer */
+	bool has_failed;             /* the answer is a problem already */
 
-	int sql_status;                    /* what the statement answered */
+	int sql_status; /* what the statement answered */
 	char *sql_body, *etag;
 	char await[40];
 
-	struct request *next;              /* in gateway.awaiting */
+	struct request *next; /* in gateway.awaiting */
 	ev_timer timer;
 	char command[40];
 	bool is_asking, is_asking_again;
 
-	struct buf out;                    /* LWS_PRE, head, body */
+	struct buf out; /* LWS_PRE, head, body */
 	size_t out_off;
 	bool is_answered;
 	int status;
@@ -71,5 +71,6 @@ void answer(struct request *, int status, const char *type, const void *body, si
 void answer_json(struct request *, int status, const json_t *body);
 void answer_problem(struct request *, int status, const char *code, const struct err *e);
 /* With nothing but a sentence. */
-void answer_refusal(struct request *, int status, const char *code, const char *fmt, ...) _printf_(4, 5);
+void answer_refusal(struct request *, int status, const char *code, const char *fmt, ...)
+    _printf_(4, 5);
 const char *status_title(int status);

@@ -28,8 +28,8 @@ load(const struct route *r, const char *text, const char *what)
 	json_t *j = json_parse(text, strlen(text), &json_limits_request, &e);
 
 	if (!j || schema_check(j, &e) < 0)
-		log_bug(LOG_GATEWAY, "openapi.yaml, %s of %s: %s%s%s (%s)", what, r->name, e.field, *e.field ? ": " : "",
-		    e.message, e.hint);
+		log_bug(LOG_GATEWAY, "openapi.yaml, %s of %s: %s%s%s (%s)", what, r->name, e.field,
+		    *e.field ? ": " : "", e.message, e.hint);
 	return j;
 }
 
@@ -115,11 +115,15 @@ static json_t *
 param_value(const struct param *p, const char *text)
 {
 	if (p->kind == PARAM_BOOL)
-		return !strcmp(text, "true") ? json_true() : !strcmp(text, "false") ? json_false() : NULL;
+		return !strcmp(text, "true")    ? json_true()
+		       : !strcmp(text, "false") ? json_false()
+						: NULL;
 	if (p->kind == PARAM_INT) {
 		size_t digits = strspn(text, "0123456789");
 
-		return digits && digits < 19 && !text[digits] ? json_integer(strtoll(text, NULL, 10)) : NULL;
+		return digits && digits < 19 && !text[digits]
+			   ? json_integer(strtoll(text, NULL, 10))
+			   : NULL;
 	}
 	return json_string(text);
 }
@@ -132,7 +136,8 @@ unknown_param(const struct route *r, const char *name, struct err *e)
 
 	for (const struct param *p = r->params; p && p->name && n < sizeof(allowed); p++)
 		if (!p->is_path)
-			n += (size_t)snprintf(allowed + n, sizeof(allowed) - n, "%s%s", n ? ", " : "", p->name);
+			n += (size_t)snprintf(
+			    allowed + n, sizeof(allowed) - n, "%s%s", n ? ", " : "", p->name);
 	err_set(e, ERR_INVALID, "there is no query parameter \"%.60s\" here", name);
 	err_field(e, "/%.60s", name);
 	return err_hint(e, "Allowed: %s.", allowed);
@@ -145,7 +150,8 @@ params_convert(const struct route *r, json_t *obj, bool is_path, struct err *e)
 	json_t *text;
 	void *tmp;
 
-	json_object_foreach_safe(obj, tmp, name, text) {
+	json_object_foreach_safe(obj, tmp, name, text)
+	{
 		const struct param *p = param_find(r, name, is_path);
 		json_t *value;
 
@@ -153,7 +159,8 @@ params_convert(const struct route *r, json_t *obj, bool is_path, struct err *e)
 			return unknown_param(r, name, e);
 		value = param_value(p, json_string_value(text));
 		if (!value) {
-			err_set(e, ERR_INVALID, "%s is \"%.40s\", not %s", name, json_string_value(text),
+			err_set(e, ERR_INVALID, "%s is \"%.40s\", not %s", name,
+			    json_string_value(text),
 			    p->kind == PARAM_INT ? "a whole number" : "true or false");
 			return err_field(e, "/%s", name);
 		}
@@ -161,7 +168,8 @@ params_convert(const struct route *r, json_t *obj, bool is_path, struct err *e)
 	}
 	for (const struct param *p = r->params; p && p->name; p++)
 		if (p->is_path == is_path && p->dflt && !json_object_get(obj, p->name))
-			json_object_set_new(obj, p->name, json_loads(p->dflt, JSON_DECODE_ANY, NULL));
+			json_object_set_new(
+			    obj, p->name, json_loads(p->dflt, JSON_DECODE_ANY, NULL));
 	return 0;
 }
 

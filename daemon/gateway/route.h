@@ -59,7 +59,8 @@ void route_fini(void);
  * The row for method and path; path parameters go into *path (an object, owned by the caller).
  * NULL: *allow is "" if there is no such path, else the methods that it has ("GET, POST").
  */
-const struct route *route_find(const char *method, const char *path, json_t **params, char allow[64]);
+const struct route *route_find(
+    const char *method, const char *path, json_t **params, char allow[64]);
 
 /* Turn the texts in obj into what the contract says they are, add defaults, check against the schema. */
 int route_check_path(const struct route *, json_t *path, struct err *e);

@@ -20,11 +20,11 @@
 #include "base/banned.h"
 
 #define SOCK_MAGIC 0x736f636bu
-#define ROOM_B (32 * 1024)        /* queued frames up to which channels add theirs */
-#define OUT_MAX_B (1024 * 1024)   /* a client that sends and never reads */
+#define ROOM_B (32 * 1024)      /* queued frames up to which channels add theirs */
+#define OUT_MAX_B (1024 * 1024) /* a client that sends and never reads */
 #define SILENT_MS 60000
-#define CHECK_MS 20000            /* with the timer of 10 s: within 30 s */
-#define WRITES_MAX 64             /* frames for one connection in one turn */
+#define CHECK_MS 20000 /* with the timer of 10 s: within 30 s */
+#define WRITES_MAX 64  /* frames for one connection in one turn */
 #define SUBPROTOCOL_TOKEN "base64url.bearer.phx."
 
 struct frame_out {
@@ -74,9 +74,10 @@ sock_close(struct sock *s, int code, const char *reason)
 }
 
 void
-sock_send(struct sock *s, const char *join_ref, const char *ref, const char *topic, const char *event, const char *payload)
+sock_send(struct sock *s, const char *join_ref, const char *ref, const char *topic,
+    const char *event, const char *payload)
 {
-	_cleanup_buf_ struct buf b = { 0 };
+	_cleanup_buf_ struct buf b = {0};
 	struct frame_out *f;
 
 	if (!s->wsi || s->close_code)
@@ -130,7 +131,8 @@ find_version(struct lws *wsi)
 int
 socket_filter(struct gateway *gw, struct lws *wsi)
 {
-	_cleanup_free_ char *path = http_header(wsi, WSI_TOKEN_GET_URI, 200), *token = find_token(wsi);
+	_cleanup_free_ char *path = http_header(wsi, WSI_TOKEN_GET_URI, 200),
+			    *token = find_token(wsi);
 	unsigned status = 0;
 
 	if (!path || strcmp(path, "/socket/websocket") != 0)
@@ -164,7 +166,8 @@ check_token(struct sock *s)
 	s->checked_ms = clock_monotonic_ms();
 	s->is_checking = true;
 	sock_get(s);
-	store_send(s->gw->db, SQL_API_SESSION, (struct store_param[]) { STORE_TEXT(s->token), STORE_TEXT("1") }, 2, NULL, NULL);
+	store_send(s->gw->db, SQL_API_SESSION,
+	    (struct store_param[]){STORE_TEXT(s->token), STORE_TEXT("1")}, 2, NULL, NULL);
 	store_sync(s->gw->db, check_token_2, s);
 }
 
@@ -242,8 +245,9 @@ on_frame(struct sock *s)
 		bool is_heartbeat = !strcmp(m.event, "heartbeat");
 
 		sock_send(s, join_ref, ref, "\"phoenix\"", "\"phx_reply\"",
-		    is_heartbeat ? "{\"status\":\"ok\",\"response\":{}}"
-		                 : "{\"status\":\"error\",\"response\":{\"reason\":\"unmatched topic\"}}");
+		    is_heartbeat
+			? "{\"status\":\"ok\",\"response\":{}}"
+			: "{\"status\":\"error\",\"response\":{\"reason\":\"unmatched topic\"}}");
 	}
 	phx_fini(&m);
 }
@@ -297,15 +301,16 @@ on_writable(struct sock *s)
 	if (s->out)
 		return lws_callback_on_writable(s->wsi) < 0 ? -1 : 0;
 	if (s->close_code) {
-		lws_close_reason(s->wsi, (enum lws_close_status)s->close_code, (unsigned char *)(uintptr_t)s->close_reason,
-		    strlen(s->close_reason));
+		lws_close_reason(s->wsi, (enum lws_close_status)s->close_code,
+		    (unsigned char *)(uintptr_t)s->close_reason, strlen(s->close_reason));
 		return -1;
 	}
 	return 0;
 }
 
 int
-socket_event(struct gateway *gw, struct lws *wsi, enum lws_callback_reasons why, struct session *session, const char *in, size_t n)
+socket_event(struct gateway *gw, struct lws *wsi, enum lws_callback_reasons why,
+    struct session *session, const char *in, size_t n)
 {
 	if (why == LWS_CALLBACK_ESTABLISHED)
 		return on_open(gw, wsi, session);

@@ -39,7 +39,8 @@ struct sock {
 void sock_get(struct sock *);
 void sock_put(struct sock *);
 /* Queue one frame; refs, topic and event as phx_write() wants them. */
-void sock_send(struct sock *, const char *join_ref, const char *ref, const char *topic, const char *event, const char *payload);
+void sock_send(struct sock *, const char *join_ref, const char *ref, const char *topic,
+    const char *event, const char *payload);
 /* May more than answers be queued now? Channels keep theirs back until it is so. */
 bool sock_has_room(const struct sock *);
 /* Close it from the loop; the first reason counts. */

@@ -22,7 +22,7 @@
 char *
 task_def_snake(const char *s)
 {
-	_cleanup_buf_ struct buf b = { 0 };
+	_cleanup_buf_ struct buf b = {0};
 
 	buf_adds(&b, "");
 	for (size_t i = 0; s[i]; i++) {
@@ -56,11 +56,13 @@ check_parameters(const json_t *doc, const json_t *type, struct err *e)
 {
 	const json_t *given = json_object_get(doc, "parameters");
 	_cleanup_json_ json_t *parameters = given ? json_copy((json_t *)given) : json_object();
-	const json_t *named = json_object_get(parameters, "type"), *schema = json_object_get(type, "params_schema");
+	const json_t *named = json_object_get(parameters, "type"),
+		     *schema = json_object_get(type, "params_schema");
 	const char *id = json_get_str(type, "id", "");
 
 	if (named) {
-		_cleanup_free_ char *snake = task_def_snake(json_is_string(named) ? json_string_value(named) : "");
+		_cleanup_free_ char *snake =
+		    task_def_snake(json_is_string(named) ? json_string_value(named) : "");
 
 		if (strcmp(snake, id) != 0) {
 			err_set(e, ERR_INVALID, "parameters.type must be the task type \"%s\"", id);
@@ -87,7 +89,8 @@ bad_target(struct err *e, const char *member, const char *why, const char *hint)
 static int
 find_target(const json_t *parameters, const json_t *type, json_t **out, struct err *e)
 {
-	const char *kind = json_get_str(parameters, "target_type", NULL), *id = json_get_str(parameters, "target_id", NULL);
+	const char *kind = json_get_str(parameters, "target_type", NULL),
+		   *id = json_get_str(parameters, "target_id", NULL);
 	struct uuid uuid;
 
 	if (strcmp(json_get_str(type, "targets", "none"), "each") != 0) {
@@ -95,10 +98,12 @@ find_target(const json_t *parameters, const json_t *type, json_t **out, struct e
 		return 0;
 	}
 	if (!kind || (strcmp(kind, "device") != 0 && strcmp(kind, "device_group") != 0))
-		return bad_target(e, "target_type", "target_type must be \"device\" or \"device_group\"",
+		return bad_target(e, "target_type",
+		    "target_type must be \"device\" or \"device_group\"",
 		    "This task type runs once for each device: name a device or a group.");
 	if (!id || !uuid_parse(id, &uuid))
-		return bad_target(e, "target_id", "target_id must be the id (a uuid) of a device or device group",
+		return bad_target(e, "target_id",
+		    "target_id must be the id (a uuid) of a device or device group",
 		    "GET /devices and GET /groups list them.");
 	*out = json_pack("{s:s, s:s}", "type", kind, "id", uuid.s);
 	return 0;
@@ -122,7 +127,8 @@ read_schedule(const json_t *doc, struct schedule *s, struct err *e)
 	if (!s->zone) {
 		err_set(e, ERR_INVALID, "%s", inner.message);
 		err_field(e, "/timezone");
-		return err_hint(e, "%s", *inner.hint ? inner.hint : "An IANA name such as Europe/Berlin, or UTC.");
+		return err_hint(e, "%s",
+		    *inner.hint ? inner.hint : "An IANA name such as Europe/Berlin, or UTC.");
 	}
 	rc = cron_gap_parse(json_get_str(doc, "dst_gap", "run_at_gap_end"), &s->policy.gap, e);
 	if (rc == 0)
@@ -132,9 +138,12 @@ read_schedule(const json_t *doc, struct schedule *s, struct err *e)
 		return rc;
 	rc = cron_parse(expr, &s->cron, &inner);
 	if (rc < 0) {
-		err_set(e, ERR_INVALID, "%s%s%s", inner.field, *inner.field ? ": " : "", inner.message);
+		err_set(
+		    e, ERR_INVALID, "%s%s%s", inner.field, *inner.field ? ": " : "", inner.message);
 		err_field(e, "/cron_expression");
-		err_hint(e, "%s", *inner.hint ? inner.hint : "Five fields: minute hour day-of-month month day-of-week.");
+		err_hint(e, "%s",
+		    *inner.hint ? inner.hint
+				: "Five fields: minute hour day-of-month month day-of-week.");
 	}
 	return rc;
 }
@@ -154,18 +163,21 @@ task_def_normalise(const json_t *doc, task_type_lookup *type_of, const char *nam
 	_cleanup_json_ json_t *target = NULL;
 	struct schedule s;
 
-	if (!parameters || find_target(parameters, type, &target, e) < 0 || read_schedule(doc, &s, e) < 0)
+	if (!parameters || find_target(parameters, type, &target, e) < 0 ||
+	    read_schedule(doc, &s, e) < 0)
 		return NULL;
 	return json_pack("{s:s, s:s, s:s, s:O?, s:s, s:b, s:I, s:I, s:I, s:s, s:s, s:s, s:O, s:O}",
-	    "name", json_get_str(doc, "name", ""), "description", json_get_str(doc, "description", ""),
-	    "task_type", json_get_str(type, "id", ""), "cron_expression",
-	    s.is_cron ? json_object_get(doc, "cron_expression") : json_null(), "timezone", json_get_str(doc, "timezone", "UTC"),
-	    "enabled", json_get_bool(doc, "enabled", 1),
-	    "max_retries", number(doc, "max_retries", type, "default_max_retries", 3),
-	    "retry_delay_seconds", number(doc, "retry_delay_seconds", type, "default_retry_delay_s", 60),
+	    "name", json_get_str(doc, "name", ""), "description",
+	    json_get_str(doc, "description", ""), "task_type", json_get_str(type, "id", ""),
+	    "cron_expression", s.is_cron ? json_object_get(doc, "cron_expression") : json_null(),
+	    "timezone", json_get_str(doc, "timezone", "UTC"), "enabled",
+	    json_get_bool(doc, "enabled", 1), "max_retries",
+	    number(doc, "max_retries", type, "default_max_retries", 3), "retry_delay_seconds",
+	    number(doc, "retry_delay_seconds", type, "default_retry_delay_s", 60),
 	    "timeout_seconds", number(doc, "timeout_seconds", type, "default_timeout_s", 600),
-	    "dst_gap", json_get_str(doc, "dst_gap", "run_at_gap_end"), "dst_fold", json_get_str(doc, "dst_fold", "first"),
-	    "overlap", json_get_str(doc, "overlap", "queue"), "parameters", parameters, "target", target);
+	    "dst_gap", json_get_str(doc, "dst_gap", "run_at_gap_end"), "dst_fold",
+	    json_get_str(doc, "dst_fold", "first"), "overlap",
+	    json_get_str(doc, "overlap", "queue"), "parameters", parameters, "target", target);
 }
 
 /* RFC 7396: null removes, an object goes deeper, everything else replaces. */
@@ -208,12 +220,14 @@ local_stamp(const struct zone *z, int64_t utc)
 	zone_offset_at(z, utc, &off, NULL, &abbrev);
 	when_format_rfc3339(utc + off, buf);
 	buf[strcspn(buf, "Z")] = '\0';
-	snprintf(text, sizeof(text), "%s%c%02d:%02d %s", buf, off < 0 ? '-' : '+', abs(off) / 3600, abs(off) / 60 % 60, abbrev);
+	snprintf(text, sizeof(text), "%s%c%02d:%02d %s", buf, off < 0 ? '-' : '+', abs(off) / 3600,
+	    abs(off) / 60 % 60, abbrev);
 	return json_string(text);
 }
 
 int
-task_def_times(const json_t *definition, int64_t from_utc, unsigned n, json_t **utc, json_t **local, struct err *e)
+task_def_times(const json_t *definition, int64_t from_utc, unsigned n, json_t **utc, json_t **local,
+    struct err *e)
 {
 	struct schedule s;
 	int rc = read_schedule(definition, &s, e);
@@ -225,7 +239,8 @@ task_def_times(const json_t *definition, int64_t from_utc, unsigned n, json_t **
 	*utc = json_array();
 	if (local)
 		*local = json_array();
-	for (unsigned i = 0; s.is_cron && i < n && cron_next(&s.cron, s.zone, &s.policy, at, &at); i++) {
+	for (unsigned i = 0; s.is_cron && i < n && cron_next(&s.cron, s.zone, &s.policy, at, &at);
+	     i++) {
 		json_array_append_new(*utc, json_string(when_format_rfc3339(at, buf)));
 		if (local)
 			json_array_append_new(*local, local_stamp(s.zone, at));

@@ -22,7 +22,6 @@ BODY = b'{"name":"raw","task_type":"hello"}'
 def rig():
     with Rig() as r:
         yield r
-        assert r.process.poll() is None, "the gateway died"
 
 
 class Raw:

@@ -47,7 +47,6 @@ def rig():
     with Rig() as r:
         r.engine.start_answering()
         yield r
-        assert r.process.poll() is None, "the gateway died"
 
 
 @pytest.fixture(scope="module")

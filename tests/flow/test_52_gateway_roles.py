@@ -79,7 +79,6 @@ def rig():
         r.default = Objects(r, "default")
         r.other = Objects(r, "other")
         yield r
-        assert r.process.poll() is None, "the gateway died"
 
 
 def call(rig, method, path, token, body):

@@ -20,7 +20,6 @@ def rig():
     with Rig() as r:
         r.org("other")
         yield r
-        assert r.process.poll() is None, "the gateway died"
 
 
 class Sock:

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import secrets
 import select
 import shutil
@@ -194,7 +195,7 @@ class FakeEngine:
                     while self.answer_one():
                         pass
                     select.select([listener.fileno()], [], [], 0.2)
-                    list(listener.notifies(timeout=0)) if False else listener.execute("select 1")
+                    listener.execute("select 1")  # takes the notifications off the wire
         self.answering = threading.Thread(target=loop, daemon=True)
         self.answering.start()
 
@@ -316,5 +317,17 @@ class Rig:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.close()
+    def end(self):
+        """The gateway stops in order, and no sanitizer had anything to say."""
+        if self.process:
+            assert self.process.poll() is None, f"the gateway died: {self.log_text()[-3000:]}"
+            assert self.stop() == 0, self.log_text()[-3000:]
+        reports = re.findall(r"(?:ERROR: \w+Sanitizer|runtime error:|WARNING: \w+Sanitizer).*", self.log_text())
+        assert not reports, f"{reports}: {self.log_text()[-6000:]}"
+
+    def __exit__(self, kind, *_):
+        try:
+            if kind is None:
+                self.end()
+        finally:
+            self.close()
