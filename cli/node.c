@@ -70,7 +70,7 @@ int
 cmd_platform_check(struct cli *c, const struct args *a)
 {
 	(void)c;
-	return cli_platform_check(a->pos[0]);
+	return cli_platform_check(a->pos[0]) ? CLI_REFUSED : CLI_OK;
 }
 
 int

@@ -98,7 +98,7 @@ def test_platform_check(tmp_path):
     bad = tmp_path / "bad.conf"
     bad.write_text("no such option = 1\n")
     p = takt("platform", "check", str(bad))
-    assert p.returncode != 0 and "bad.conf" in p.stderr
+    assert p.returncode == 2 and "bad.conf" in p.stderr
 
 
 def test_completion_words_follow_the_table():
