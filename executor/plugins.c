@@ -306,7 +306,7 @@ plugin_get(const char *path, bool *is_new)
 		int cmp = strcmp(p->path, path);
 
 		if (cmp == 0)
-			return p;
+			return p; /* cppcheck-suppress uninitvar ; the list holds whole entries */
 		if (cmp > 0)
 			break;
 		after = p;

@@ -14,7 +14,7 @@
 #include "daemon/gateway/gateway_priv.h"
 #include "daemon/gateway/request.h"
 
-#include "lib/seal/seal.h"
+#include "seal/seal.h"
 
 #include "base/banned.h"
 

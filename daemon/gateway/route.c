@@ -12,7 +12,7 @@
 #include "base/jsonx.h"
 #include "base/log.h"
 
-#include "lib/schema/schema.h"
+#include "schema/schema.h"
 
 #include "base/banned.h"
 

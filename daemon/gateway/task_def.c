@@ -12,10 +12,10 @@
 #include "base/id.h"
 #include "base/jsonx.h"
 
-#include "lib/schema/schema.h"
-#include "lib/when/cron.h"
-#include "lib/when/stamp.h"
-#include "lib/when/zone.h"
+#include "schema/schema.h"
+#include "when/cron.h"
+#include "when/stamp.h"
+#include "when/zone.h"
 
 #include "base/banned.h"
 
