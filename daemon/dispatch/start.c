@@ -133,15 +133,18 @@ start_memfd(struct engine *e, struct unit *u, struct err *err)
 	if (rc < 0)
 		return rc;
 	json_t *doc = document(u, secret);
-	char *text = json_text(doc);
+	/* Written into one buffer of the right size: a growing one would leave copies behind. */
+	size_t n = json_dumpb(doc, NULL, 0, JSON_COMPACT);
+	char *text = xmalloc(n + 1);
+	json_dumpb(doc, text, n, JSON_COMPACT);
 	json_decref(doc);
 	wipe_json(secret);
 	_cleanup_fd_ int fd = memfd_create("takt-start", MFD_CLOEXEC);
 	if (fd < 0)
 		rc = err_sys(err, "memfd_create");
-	else if (io_write_all(fd, text, strlen(text)) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+	else if (io_write_all(fd, text, n) < 0 || lseek(fd, 0, SEEK_SET) < 0)
 		rc = err_sys(err, "cannot write a memfd");
-	explicit_bzero(text, strlen(text));
+	explicit_bzero(text, n);
 	free(text);
 	return rc < 0 ? rc : take_fd(&fd);
 }

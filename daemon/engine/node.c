@@ -25,8 +25,9 @@
 #define LEASE_EVERY_S 5.0
 #define FENCE_MS 20000
 #define DAY_S 86400.0
+#define ENTER_AGAIN_S 0.5
 
-static struct ev_timer lease, daily;
+static struct ev_timer lease, daily, enter_again;
 static void (*entered)(struct engine *);
 
 static int
@@ -109,7 +110,9 @@ on_entered(void *arg, const PGresult *res, const struct err *err)
 			return; /* on_up comes again */
 		/* The lock was not granted in time (the old backend still lives), or the row is refused. */
 		log_warn(LOG_MAIN, "cannot enter the node, trying again: %s", err->message);
-		node_enter(e, entered);
+		ev_timer_stop(e->loop, &enter_again);
+		ev_timer_set(&enter_again, ENTER_AGAIN_S, 0);
+		ev_timer_start(e->loop, &enter_again);
 		return;
 	}
 	e->is_node_up = true;
@@ -207,9 +210,22 @@ on_daily(struct ev_loop *loop, struct ev_timer *w, int revents)
 	store_sync(e->store, NULL, NULL);
 }
 
+static void
+on_enter_again(struct ev_loop *loop, struct ev_timer *w, int revents)
+{
+	struct engine *e = w->data;
+
+	(void)loop;
+	(void)revents;
+	if (store_is_up(e->store) && !e->is_node_up)
+		node_enter(e, entered);
+}
+
 void
 node_timers_start(struct engine *e)
 {
+	ev_init(&enter_again, on_enter_again);
+	enter_again.data = e;
 	ev_timer_init(&lease, on_lease, LEASE_EVERY_S, LEASE_EVERY_S);
 	ev_timer_init(&daily, on_daily, DAY_S, DAY_S);
 	lease.data = daily.data = e;
@@ -222,6 +238,7 @@ node_timers_stop(struct engine *e)
 {
 	ev_timer_stop(e->loop, &lease);
 	ev_timer_stop(e->loop, &daily);
+	ev_timer_stop(e->loop, &enter_again);
 }
 
 void

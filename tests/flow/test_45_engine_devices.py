@@ -156,3 +156,18 @@ def test_the_host_key_policy_and_known_keys_do_not_disturb_types_without_them(t)
           "values (%s, %s, 'ssh-ed25519', 'AAAA', 'SHA256:x', 'tester')", device, t.org)
     run = t.run(t.task("witness_each", {}, target={"type": "device", "id": device}))
     assert t.wait_end(run) == "completed"
+
+
+def test_a_flood_of_output_is_cut_in_the_middle_and_counted(t):
+    task = t.task("witness", {"label": "f", "steps": 30, "output_b": 500000}, overlap="parallel")
+    runs = [t.run(task) for _ in range(4)]
+    for run in runs:
+        assert t.wait_end(run) == "completed"
+        stored, cut, total = t.sql(
+            "select (select sum(raw_b) from takt.output o where o.run_id = u.run_id), output_cut_b, output_b "
+            "from takt.unit u where run_id = %s", run)[0]
+        assert cut > 0 and stored <= 9 << 20 and total > 30 * 500000
+        assert stored + cut == total
+        assert any(e["type"] == "output" and e.get("cut_b") == cut for e in t.events(run))
+        first, last = t.sql("select min(off), max(off + raw_b) from takt.output where run_id = %s", run)[0]
+        assert (first, last) == (0, total)

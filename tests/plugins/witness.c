@@ -5,7 +5,8 @@
  * that tests need not believe Takt's tables. Parameters: file, label, steps, step_ms, output_b
  * (bytes of filler per step), fail (text: the unit fails with it), rc, artifact_b, secret (an
  * artifact is secret), events, durable (0: no fsync), show_secret_length, fail_device (only that
- * device fails), fail_until_attempt (later attempts pass), config (given back as a backup would).
+ * device fails), fail_until_attempt (later attempts pass), config (given back as a backup
+ * would), until_file (no more steps once it exists).
  */
 #include "params.h"
 
@@ -79,6 +80,7 @@ static takt_rc
 run_steps(const struct witness *w)
 {
 	int64_t steps = param_int(w->params, "steps", 1);
+	const char *until = param_str(w->params, "until_file", "");
 
 	for (int64_t i = 1; i <= steps; i++) {
 		note(w, "step", i);
@@ -86,6 +88,8 @@ run_steps(const struct witness *w)
 		w->host->progress(w->ctx, (uint64_t)i, (uint64_t)steps, (takt_str){"step", 4});
 		if (sleep_or_cancel(w->host, w->ctx, param_int(w->params, "step_ms", 0)))
 			return TAKT_E_CANCELLED;
+		if (*until && access(until, F_OK) == 0)
+			break;
 	}
 	for (int64_t i = 0; i < param_int(w->params, "events", 0); i++)
 		w->host->emit(w->ctx, (takt_str){"witness_event", 13}, TAKT_LOG_INFO,
