@@ -11,12 +11,13 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_format { LOG_TEXT, LOG_JSON };
 
-#define LOG_DOMAINS(X)                                                                        \
-	X(MAIN, "main")                                                                       \
-	X(STORE, "store")                                                                     \
-	X(SCHEDULE, "schedule") X(QUEUE, "queue") X(DISPATCH, "dispatch") X(RECORD, "record") \
-	    X(GATEWAY, "gateway") X(FEED, "feed") X(EXEC, "exec") X(ZYGOTE, "zygote")         \
-		X(KEEPER, "keeper") X(PLUGIN, "plugin") X(CLI, "cli") X(DEV, "dev")
+/* clang-format off */
+#define LOG_DOMAINS(X) \
+	X(MAIN, "main") X(STORE, "store") X(SCHEDULE, "schedule") X(QUEUE, "queue") \
+	X(DISPATCH, "dispatch") X(RECORD, "record") X(GATEWAY, "gateway") X(FEED, "feed") \
+	X(EXEC, "exec") X(ZYGOTE, "zygote") X(KEEPER, "keeper") X(PLUGIN, "plugin") \
+	X(CLI, "cli") X(DEV, "dev")
+/* clang-format on */
 
 enum log_domain {
 #define X(a, b) LOG_##a,
