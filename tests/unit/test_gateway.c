@@ -44,6 +44,7 @@ cursor_refuses(_unused_ void **state)
 	    "v1.1-9999999999999999999-1", "1-1-1"};
 	_cleanup_buf_ struct buf many = {0};
 	struct cursor c = {.n = 7};
+	struct err last = ERR_INIT;
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct err e = ERR_INIT;
