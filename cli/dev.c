@@ -151,6 +151,7 @@ static int
 start(struct dev *d, struct err *e)
 {
 	struct dev_child migrate = {.name = "taktd"};
+	int rc;
 
 	if (!d->db) {
 		if (dev_pg_prepare(d, e) < 0)
@@ -162,8 +163,9 @@ start(struct dev *d, struct err *e)
 	if (dev_db_prepare(d, e) < 0 || dev_write_conf(d, e) < 0)
 		return -(int)e->code;
 	migrate.argv = dev_taktd_argv(d, true);
-	if (dev_child_run(d, &migrate, e) < 0 || dev_db_token(d, e) < 0 ||
-	    dev_write_client(d, e) < 0)
+	rc = dev_child_run(d, &migrate, e);
+	dev_argv_free(migrate.argv);
+	if (rc < 0 || dev_db_token(d, e) < 0 || dev_write_client(d, e) < 0)
 		return -(int)e->code;
 	d->child[DEV_EXECUTOR].argv = dev_executor_argv(d);
 	d->child[DEV_TAKTD].argv = dev_taktd_argv(d, false);
@@ -315,34 +317,46 @@ take_args(struct dev *d, const struct args *a)
 	d->child[DEV_TAKTD] = (struct dev_child){.name = "taktd", .dies_with_us = true};
 }
 
+/* From the first child to the last one's end. Returns the exit code. */
+static int
+serve(struct dev *d, int signals, struct err *e)
+{
+	int rc = start(d, e);
+
+	if (rc == 0)
+		rc = wait_ready(d, signals, e);
+	if (rc == 0) {
+		d->is_ready = true;
+		say_ready(d);
+		while ((rc = watch(d, signals, 60000)) == 0)
+			;
+	}
+	if (rc < 0)
+		cli_fail(e);
+	else
+		fprintf(stderr, "\ntakt dev: stopping\n");
+	stop(d, signals);
+	if (rc > 0)
+		fprintf(stderr, "takt dev: stopped\n");
+	return rc < 0 ? CLI_SERVER : CLI_OK;
+}
+
 int
 cmd_dev(struct cli *c, const struct args *a)
 {
 	const char *listen = arg_str(a, "listen");
 	struct dev d = {0};
 	struct err e = ERR_INIT;
-	int signals, rc;
+	int signals, code;
 
 	take_args(&d, a);
 	signals = block_signals();
 	if (dev_paths(&d, c->state, &e) < 0 || lock(&d, &e) < 0 ||
 	    dev_listen(&d, listen ? listen : "127.0.0.1:7420", &e) < 0 || settle(&d, &e) < 0)
-		return cli_fail(&e);
-	rc = start(&d, &e);
-	if (rc == 0)
-		rc = wait_ready(&d, signals, &e);
-	if (rc == 0) {
-		d.is_ready = true;
-		say_ready(&d);
-		while ((rc = watch(&d, signals, 60000)) == 0)
-			;
-	}
-	if (rc < 0)
-		cli_fail(&e);
+		code = cli_fail(&e);
 	else
-		fprintf(stderr, "\ntakt dev: stopping\n");
-	stop(&d, signals);
-	if (rc > 0)
-		fprintf(stderr, "takt dev: stopped\n");
-	return rc < 0 ? CLI_SERVER : CLI_OK;
+		code = serve(&d, signals, &e);
+	close(signals);
+	dev_fini(&d);
+	return code;
 }

@@ -344,6 +344,28 @@ dev_old_token(const struct dev *d)
 }
 
 void
+dev_argv_free(char **argv)
+{
+	for (size_t i = 0; argv && argv[i]; i++)
+		free(argv[i]);
+	free(argv);
+}
+
+void
+dev_fini(struct dev *d)
+{
+	char *owned[] = {d->dir, d->pg_data, d->pg_run, d->node, d->log, d->conf, d->bin,
+	    d->conninfo, d->url, d->token};
+
+	for (size_t i = 0; i < ARRAY_LEN(owned); i++)
+		free(owned[i]);
+	for (size_t i = 0; i < DEV_CHILDREN; i++)
+		dev_argv_free(d->child[i].argv);
+	if (d->lock_fd >= 0)
+		close(d->lock_fd);
+}
+
+void
 dev_show_log(const struct dev *d, const char *name)
 {
 	_cleanup_free_ char *path = xasprintf("%s/%s.log", d->log, name);

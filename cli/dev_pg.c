@@ -48,14 +48,17 @@ init_cluster(struct dev *d, struct err *e)
 	const char *const words[] = {PG_BINDIR "/initdb", "-D", fresh, "-U", "postgres", "-A",
 	    "peer", "-E", "UTF8", "--locale=C.UTF-8"};
 	struct dev_child c = {.name = "initdb", .is_postgres = true};
+	int rc;
 
 	nftw(fresh, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	if (mkdir(fresh, 0700) < 0 || (d->is_root && chown(fresh, d->pg_uid, d->pg_gid) < 0))
 		return err_sys(e, "%s", fresh);
 	fprintf(stderr, "takt dev: making a PostgreSQL cluster in %s\n", d->pg_data);
 	c.argv = make_argv(words, ARRAY_LEN(words));
-	if (dev_child_run(d, &c, e) < 0)
-		return -(int)e->code;
+	rc = dev_child_run(d, &c, e);
+	dev_argv_free(c.argv);
+	if (rc < 0)
+		return rc;
 	if (rename(fresh, d->pg_data) < 0)
 		return err_sys(e, "%s", d->pg_data);
 	return 0;

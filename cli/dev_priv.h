@@ -61,6 +61,9 @@ char *dev_program(const struct dev *d, const char *name, const char *installed_d
 /* NULL-terminated argv of the executor; caller's for good. */
 char **dev_executor_argv(const struct dev *d);
 char **dev_taktd_argv(const struct dev *d, bool is_migrate);
+void dev_argv_free(char **argv);
+/* Everything that *d owns. */
+void dev_fini(struct dev *d);
 /* Print the last lines of a child's log on stderr. */
 void dev_show_log(const struct dev *d, const char *name);
 
