@@ -53,7 +53,7 @@ int cli_fail(const struct err *e);
 /* The same for one message: CLI_REFUSED. */
 int cli_refuse(const char *field, const char *hint, const char *fmt, ...) _printf_(3, 4);
 
-/* Where the daemon is: flags, then environment, then client.json. ERR_NOT_FOUND when nothing says. */
+/* Where the daemon is: flags, then environment, then client.json. ERR_NOT_FOUND: nothing says. */
 int conf_load(struct cli *c, const char *url, const char *token_file, struct err *e);
 /* The state directory of `takt dev` when nothing is said; caller frees. */
 char *conf_default_state(void);

@@ -79,7 +79,7 @@ make_dir(const struct dev *d, const char *name, mode_t mode, bool is_pg, struct 
 	return take_ptr(&path);
 }
 
-/* sun_path ends at 108 bytes: a long state path gets its sockets elsewhere, remembered in run-path. */
+/* sun_path ends at 108 bytes: with a long state path sockets are elsewhere (run-path). */
 static int
 socket_dir(struct dev *d, struct err *e)
 {
@@ -204,7 +204,7 @@ is_dir(const char *path)
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* --platform-dir, else beside our binary, else the source tree we were built from, else installed. */
+/* --platform-dir, else beside our binary, else the source tree, else installed. */
 static json_t *
 platform_dirs(const struct dev *d)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* The private PostgreSQL cluster of `takt dev`: unix socket only, peer authentication; see dev_priv.h. */
+/* The private PostgreSQL cluster of `takt dev`: see dev_priv.h. */
 #include "cli/dev_priv.h"
 
 #include <dirent.h>

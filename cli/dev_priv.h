@@ -4,7 +4,7 @@
  * `takt dev`: the parent of a private PostgreSQL cluster, of taktd and of takt-executor. Each child
  * has a session of its own, so that the terminal's Ctrl-C reaches only us, and a file
  * DIR/pid/NAME with its pid and start time, by which the next `takt dev` finds what a killed one
- * left. Nothing is ever signalled that is not our child or named, pid and start time, by such a file.
+ * left. Nothing is ever signalled but our children and what such a file names.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* What people see: tables, stamps in UTC and the task's zone, device text made safe for a terminal. */
+/* What people see: tables, stamps in UTC and the task's zone, device text for terminals. */
 #pragma once
 
 #include <jansson.h>

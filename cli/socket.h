@@ -17,7 +17,7 @@ struct socket_hooks {
 	void *arg;
 };
 
-/* base_url: http(s)://host:port; token may be NULL. NULL and *e for a URL that is not understood. */
+/* base_url: http(s)://host:port; token may be NULL. NULL and *e for a bad URL. */
 struct socket *socket_new(const char *base_url, const char *path, const char *token,
     const struct socket_hooks *hooks, struct err *e);
 void socket_free(struct socket *s);
