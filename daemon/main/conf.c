@@ -362,6 +362,7 @@ conf_load(const char *file, struct err *e)
 	if (parse(text.p, e) < 0)
 		return NULL;
 	set_defaults(c);
+	c->text = buf_take(&text);
 	return take_ptr(&c);
 }
 
@@ -434,6 +435,7 @@ conf_free(struct conf *c)
 		return;
 	free_list(c->platform_dirs);
 	free(c->file);
+	free(c->text);
 	free(c->state_dir);
 	free(c->node_name);
 	free(c->db);

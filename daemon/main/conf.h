@@ -15,6 +15,7 @@
 
 struct conf {
 	char *file;
+	char *text;                   /* of the file, as it was read */
 	bool has_engine, has_gateway; /* roles = {engine, gateway} */
 	char *state_dir;
 	char *node_name;

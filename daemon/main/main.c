@@ -144,11 +144,18 @@ complain(const struct err *e)
 	return EXIT_BAD_CONF;
 }
 
-/* Sockets as many as the system allows us; no core file, which would hold keys and credentials. */
+/*
+ * Sockets as many as the system allows us; no core file, which would hold keys and credentials, and
+ * no look into our memory by another process of the same user (the leak check needs it).
+ */
 static void
 set_limits(void)
 {
 	struct rlimit files, no_core = {0, 0};
+
+#ifndef __SANITIZE_ADDRESS__
+	prctl(PR_SET_DUMPABLE, 0);
+#endif
 
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max < FILES_MAX ? files.rlim_max : FILES_MAX;

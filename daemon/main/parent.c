@@ -4,6 +4,7 @@
  * See parent.h. Each child is `taktd -x NAME -c /proc/self/fd/3`: descriptor 3 is a memory file
  * with the configuration as the parent accepted it, so that all roles read the same text, a
  * half-edited file reaches none, and the gateway's user need not be able to read the file itself.
+ * Children hold it read-only: the gateway must not be able to write what the engine reads.
  *
  * Invariant: no child outlives the parent (PR_SET_PDEATHSIG), whatever ends it.
  */
@@ -20,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -87,6 +89,30 @@ notify(const char *state)
 		log_warn(LOG_MAIN, "telling the service manager: %s", strerror(errno));
 }
 
+static bool
+is_kept(const char *variable)
+{
+	static const char *const prefixes[] = {"PATH=", "LANG=", "LC_", "TZ=", "PG",
+	    "ASAN_OPTIONS=", "LSAN_OPTIONS=", "UBSAN_OPTIONS="};
+
+	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
+		if (!strncmp(variable, prefixes[i], strlen(prefixes[i])))
+			return strncmp(variable, "PGPASSWORD=", 11) != 0;
+	return false;
+}
+
+/* Root's environment may hold secrets, and all processes of the gateway's user can read its own. */
+static void
+clean_environment(void)
+{
+	char **kept = environ;
+
+	for (char **v = environ; *v; v++)
+		if (is_kept(*v))
+			*kept++ = *v;
+	*kept = NULL;
+}
+
 /* The gateway parses strangers' bytes: it keeps no privilege and can win none back. */
 static int
 drop_privileges(const char *user)
@@ -97,6 +123,7 @@ drop_privileges(const char *user)
 		if (!pw || initgroups(user, pw->pw_gid) < 0 || setgid(pw->pw_gid) < 0 ||
 		    setuid(pw->pw_uid) < 0)
 			return -1;
+		clean_environment();
 	}
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
@@ -106,7 +133,9 @@ static _Noreturn void
 exec_child(const struct child *c, pid_t parent)
 {
 	const char *argv[9] = {"taktd", "-x", c->name, "-c", CONF_PATH};
-	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC), n = 5;
+	_cleanup_free_ char *conf_path = xasprintf("/proc/self/fd/%d", P.conf_fd);
+	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC), conf_fd = open(conf_path, O_RDONLY);
+	int n = 5;
 
 	if (P.is_debug)
 		argv[n++] = "-d";
@@ -125,8 +154,7 @@ exec_child(const struct child *c, pid_t parent)
 		_exit(EX_OSERR);
 	if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0)
 		_exit(EX_OSERR);
-	if (P.conf_fd == CONF_FD ? io_set_cloexec(CONF_FD, false) < 0
-				 : dup2(P.conf_fd, CONF_FD) < 0)
+	if (conf_fd < 0 || dup2(conf_fd, CONF_FD) < 0)
 		_exit(EX_OSERR);
 	/* What we were started with is not the roles': they tell no service manager, hold no file. */
 	unsetenv("NOTIFY_SOCKET");
@@ -274,18 +302,18 @@ on_stop_signal(struct ev_loop *loop, ev_signal *w, int revents)
 
 /* The text that was accepted, for the roles; in place, so that running ones see it too. */
 static int
-publish(const char *file, struct err *e)
+publish(const struct conf *conf, struct err *e)
 {
-	_cleanup_buf_ struct buf text = {0};
+	size_t n = strlen(conf->text);
 
 	if (P.conf_fd < 0) {
 		P.conf_fd = memfd_create("taktd.conf", MFD_CLOEXEC);
-		if (P.conf_fd < 0)
-			return err_sys(e, "memfd_create");
+		if (P.conf_fd < 0 || fchmod(P.conf_fd, 0444) < 0)
+			return err_sys(e, "memory for the configuration");
 	}
-	if (io_read_file(file, 65536, &text, e) < 0)
-		return -(int)e->code;
-	if (ftruncate(P.conf_fd, 0) < 0 || pwrite(P.conf_fd, text.p, text.n, 0) != (ssize_t)text.n)
+	/* Never empty in between: an empty file is a good one, with nothing but defaults. */
+	if (pwrite(P.conf_fd, conf->text, n, 0) != (ssize_t)n ||
+	    ftruncate(P.conf_fd, (off_t)n) < 0)
 		return err_sys(e, "handing the configuration on");
 	return 0;
 }
@@ -301,7 +329,7 @@ on_reload(struct ev_loop *loop, ev_signal *w, int revents)
 	(void)loop;
 	(void)w;
 	(void)revents;
-	if (!fresh || conf_check_host(fresh, &e) < 0 || publish(fresh->file, &e) < 0) {
+	if (!fresh || conf_check_host(fresh, &e) < 0 || publish(fresh, &e) < 0) {
 		log_error(LOG_MAIN, "the configuration stays as it was: %s",
 		    err_text(&e, text, sizeof(text)));
 		conf_free(fresh);
@@ -336,7 +364,7 @@ parent_run(struct conf *take_conf, const char *trace, bool is_debug)
 	P.conf = take_conf;
 	P.trace = trace;
 	P.is_debug = is_debug;
-	if (publish(P.conf->file, &e) < 0) {
+	if (publish(P.conf, &e) < 0) {
 		log_error(LOG_MAIN, "%s", err_text(&e, text, sizeof(text)));
 		return 1;
 	}
