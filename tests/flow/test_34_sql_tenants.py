@@ -192,6 +192,32 @@ def test_nothing_leads_to_the_other(gateway, sql, params, state):
         refused(gateway, sql, params, state)
 
 
+def test_a_type_of_the_callers_own_does_not_run_as_the_owner(pg):
+    """A domain pg_temp.timestamptz with a check would be used inside of audit_add() if pg_temp came first."""
+    with pg.connect() as owner:
+        paths = owner.execute("select proname, proconfig from pg_proc where prosecdef and pronamespace = 'takt'::regnamespace").fetchall()
+        assert len(paths) >= 6 and {tuple(p) for _, p in paths} == {("search_path=pg_catalog, takt, pg_temp",)}, paths
+        owner.execute(f"grant temporary on database {pg.dbname} to takt_gateway")  # as on a server that grants it to all
+    said = []
+    with pg.connect("takt_gateway") as c:
+        c.add_notice_handler(lambda notice: said.append(notice.message_primary))
+        c.execute("create function pg_temp.trap(timestamp with time zone) returns boolean language plpgsql as "
+                  "$$ begin raise warning 'I am %', current_user; return true; end $$")
+        c.execute("create domain pg_temp.timestamptz as timestamp with time zone check (pg_temp.trap(value))")
+        with c.transaction(force_rollback=True):
+            present(c, token(A))
+            c.execute("select takt.audit_add(%s, 'admin@alpha', 'x', 'y', 'z', '{}')", [uid(A, "org")])
+    assert said == []
+
+
+def test_migrations_take_temporary_objects_from_the_public():
+    with Pg(dbname="other") as pg:
+        pg.sql("grant temporary on database other to public")
+        pg.migrate()
+        assert pg.sql("select has_database_privilege(r, 'other', 'temporary') from unnest(%s::text[]) r",
+                      [["takt_engine", "takt_gateway", "takt_feed"]]) == [(False,)] * 3
+
+
 def test_the_own_audit_row_is_taken(gateway):
     with gateway.transaction(force_rollback=True):
         present(gateway, token(A))
