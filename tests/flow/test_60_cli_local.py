@@ -7,6 +7,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -43,12 +44,20 @@ def test_help_lists_every_noun_and_each_command_explains_itself():
     [], ["nothing"], ["task"], ["task", "fly"], ["task", "show"], ["task", "show", "a", "b"], ["run", "list", "--nope"],
     ["run", "list", "--status"], ["run", "list", "-o", "yaml"], ["cron", "next"], ["cron", "check", "61 * * * *"],
     ["cron", "next", "* * * * *", "--tz", "Mars/Base"], ["--url", "ftp://x", "health"],
-    ["dev", "--listen", "nonsense", "--state", "/tmp/takt-none"],
 ])
 def test_wrong_usage_is_2_and_says_so(args):
     p = takt(*args)
     assert p.returncode == 2, p
     assert p.stderr.strip() or p.stdout.strip()
+
+
+@pytest.mark.parametrize("listen", ["nonsense", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:x", "localhost:1"])
+def test_a_bad_listen_address_is_2(listen):
+    # Below /tmp: as root the directory must be open to PostgreSQL's user.
+    with tempfile.TemporaryDirectory(dir="/tmp") as d:
+        os.chmod(d, 0o755)
+        p = takt("dev", "--listen", listen, "--state", f"{d}/s")
+    assert p.returncode == 2 and "--listen" in p.stderr
 
 
 def test_unreachable_is_5():
