@@ -312,8 +312,7 @@ publish(const struct conf *conf, struct err *e)
 			return err_sys(e, "memory for the configuration");
 	}
 	/* Never empty in between: an empty file is a good one, with nothing but defaults. */
-	if (pwrite(P.conf_fd, conf->text, n, 0) != (ssize_t)n ||
-	    ftruncate(P.conf_fd, (off_t)n) < 0)
+	if (pwrite(P.conf_fd, conf->text, n, 0) != (ssize_t)n || ftruncate(P.conf_fd, (off_t)n) < 0)
 		return err_sys(e, "handing the configuration on");
 	return 0;
 }
