@@ -58,6 +58,8 @@ create function takt.page(p_items jsonb[], p_keys text[], p_limit int) returns j
 		'next_cursor', case when cardinality(p_keys) > p_limit then p_keys[p_limit] end)
 $$;
 
+-- Functions that read partitioned tables by key keep a generic plan for the session: planning costs more than running.
+
 -- Objects -----------------------------------------------------------------------------------------
 
 create function takt.task_json(t takt.task) returns jsonb language sql stable as $$
@@ -83,37 +85,51 @@ create function takt.task_warnings(d jsonb) returns jsonb language sql stable as
 			and not exists (select 1 from takt.group_member where group_id = (d #>> '{target,id}')::uuid)) x
 $$;
 
-create function takt.last_event(p_run uuid) returns bigint language sql stable as $$
-	select coalesce((select e.first_seq + jsonb_array_length(e.items) - 1 from takt.event e
-		where e.run_id = p_run order by e.first_seq desc limit 1), 0)
-$$;
+create function takt.last_event(p_run uuid) returns bigint
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+begin
+	return coalesce((select e.first_seq + jsonb_array_length(e.items) - 1 from takt.event e
+		where e.run_id = p_run order by e.first_seq desc limit 1), 0);
+end $$;
 
-create function takt.run_json(r takt.run) returns jsonb language sql stable as $$
-	select jsonb_build_object('id', r.id, 'code', r.code, 'task_id', r.task_id, 'task_name', r.task_name,
+create function takt.run_json(r takt.run) returns jsonb
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+	l takt.live;
+begin
+	if r.state is null then
+		select * into l from takt.live where run_id = r.id;
+	end if;
+	return jsonb_build_object('id', r.id, 'code', r.code, 'task_id', r.task_id, 'task_name', r.task_name,
 		'task_type', r.task_type, 'trigger', r.trigger, 'actor', r.actor, 'state', coalesce(r.state, l.state, 'queued'),
 		'attempt', coalesce(r.attempts, l.attempt, 0), 'due_at', takt.ts(r.due_at), 'created_at', takt.ts(r.created_at),
 		'started_at', takt.ts(coalesce(r.started_at, l.started_at)), 'finished_at', takt.ts(r.finished_at),
 		'duration_ms', takt.ms(r.started_at, r.finished_at), 'summary', r.summary,
-		'next_at', takt.ts(l.next_at), 'last_event', coalesce(l.event_seq, takt.last_event(r.id)))
-	from (select 1) one left join takt.live l on l.run_id = r.id
-$$;
+		'next_at', takt.ts(l.next_at), 'last_event', coalesce(l.event_seq, takt.last_event(r.id)));
+end $$;
 
 -- A run by its id or code, null if there is none in the caller's organisation.
-create function takt.find_run(p_id text) returns uuid language sql stable as $$
-	select case when takt.as_uuid(p_id) is not null
-		then (select r.id from takt.run r where r.id = takt.as_uuid(p_id))
-		else (select r.id from takt.run r where r.code = upper(p_id) order by r.id desc limit 1) end
-$$;
+create function takt.find_run(p_id text) returns uuid
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+begin
+	if takt.as_uuid(p_id) is not null then
+		return (select r.id from takt.run r where r.id = takt.as_uuid(p_id));
+	end if;
+	return (select r.id from takt.run r where r.code = upper(p_id) order by r.id desc limit 1);
+end $$;
 
 -- The same, or the latest run of a task.
-create function takt.find_any(p_id text) returns uuid language sql stable as $$
-	select coalesce(takt.find_run(p_id),
-		(select r.id from takt.run r where r.task_id = takt.as_uuid(p_id) order by r.id desc limit 1))
-$$;
+create function takt.find_any(p_id text) returns uuid
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+begin
+	return coalesce(takt.find_run(p_id),
+		(select r.id from takt.run r where r.task_id = takt.as_uuid(p_id) order by r.id desc limit 1));
+end $$;
 
 create function takt.timeline(p_run uuid, p_what text, p_id text, p_since bigint, p_limit int)
-returns table (status int, body jsonb) language sql stable as $$
-	with item as (
+returns table (status int, body jsonb) language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+begin
+	return query with item as (
 		select e.first_seq + i.n - 1 as seq, jsonb_build_object('seq', e.first_seq + i.n - 1) || i.item as item
 		from takt.event e, jsonb_array_elements(e.items) with ordinality as i(item, n)
 		where e.run_id = p_run and e.first_seq + i.n - 1 > p_since
@@ -126,12 +142,13 @@ returns table (status int, body jsonb) language sql stable as $$
 		else jsonb_build_object('run', takt.run_json(r),
 			'items', (select coalesce(jsonb_agg(i.item order by i.seq), '[]') from (select * from item order by seq limit p_limit) i),
 			'next_since', (select (array_agg(i.seq order by i.seq))[p_limit] from item i having count(*) > p_limit)) end
-	from (select 1) one left join takt.run r on r.id = p_run
-$$;
+	from (select 1) one left join takt.run r on r.id = p_run;
+end $$;
 
 create function takt.attempts(p_run uuid, p_what text, p_id text)
-returns table (status int, body jsonb) language sql stable as $$
-	select case when r.id is null then 404 else 200 end,
+returns table (status int, body jsonb) language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+begin
+	return query select case when r.id is null then 404 else 200 end,
 		case when r.id is null then takt.not_found(p_what, p_id)
 		else jsonb_build_object('run', takt.run_json(r), 'items', (select coalesce(jsonb_agg(jsonb_build_object(
 			'no', a.no, 'state', a.state, 'epoch', a.epoch, 'node', n.name, 'opened_at', takt.ts(a.opened_at),
@@ -144,8 +161,8 @@ returns table (status int, body jsonb) language sql stable as $$
 				count(*) filter (where state = 'failed') failed
 				from takt.unit where run_id = a.run_id and attempt = a.no) u
 			where a.run_id = r.id)) end
-	from (select 1) one left join takt.run r on r.id = p_run
-$$;
+	from (select 1) one left join takt.run r on r.id = p_run;
+end $$;
 
 create function takt.device_json(d takt.device) returns jsonb language sql stable as $$
 	select jsonb_build_object('id', d.id, 'name', d.name, 'address', d.address, 'port', d.port, 'platform', d.platform,
