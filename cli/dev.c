@@ -31,6 +31,7 @@
 #define READY_MS 90000
 #define PG_START_MS 60000
 #define PG_GONE_MS 10000
+#define INITDB_STOP_MS 5000
 #define TAKTD_STOP_MS 15000
 #define EXECUTOR_STOP_MS 15000
 #define PG_STOP_MS 30000
@@ -69,8 +70,11 @@ settle(struct dev *d, struct err *e)
 		int sig, limit_ms;
 	} order[] = {{DEV_TAKTD, SIGTERM, TAKTD_STOP_MS}, {DEV_EXECUTOR, SIGTERM, EXECUTOR_STOP_MS},
 	    {DEV_POSTGRES, SIGINT, PG_STOP_MS}};
+	struct dev_child initdb = {.name = "initdb"};
 	int64_t until;
 
+	if (dev_child_settle(d, &initdb, SIGTERM, INITDB_STOP_MS, e) < 0)
+		return -(int)e->code;
 	for (size_t i = 0; i < ARRAY_LEN(order); i++)
 		if (dev_child_settle(
 			d, &d->child[order[i].no], order[i].sig, order[i].limit_ms, e) < 0)
@@ -321,8 +325,11 @@ take_args(struct dev *d, const struct args *a)
 static int
 serve(struct dev *d, int signals, struct err *e)
 {
+	struct err ignored;
 	int rc = start(d, e);
 
+	if (rc < 0 && dev_interrupted(&ignored))
+		rc = SIGINT;
 	if (rc == 0)
 		rc = wait_ready(d, signals, e);
 	if (rc == 0) {
@@ -351,8 +358,9 @@ cmd_dev(struct cli *c, const struct args *a)
 
 	take_args(&d, a);
 	signals = block_signals();
-	if (dev_paths(&d, c->state, &e) < 0 || lock(&d, &e) < 0 ||
-	    dev_listen(&d, listen ? listen : "127.0.0.1:7420", &e) < 0 || settle(&d, &e) < 0)
+	/* The port may still be held by what an earlier start left: settle first. */
+	if (dev_paths(&d, c->state, &e) < 0 || lock(&d, &e) < 0 || settle(&d, &e) < 0 ||
+	    dev_listen(&d, listen ? listen : "127.0.0.1:7420", &e) < 0)
 		code = cli_fail(&e);
 	else
 		code = serve(&d, signals, &e);

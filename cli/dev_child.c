@@ -26,6 +26,7 @@
 #define BACKOFF_MAX_MS 5000
 #define STABLE_MS 10000
 #define POLL_MS 20
+#define RUN_STOP_MS 10000
 
 uint64_t
 dev_start_time(pid_t pid)
@@ -89,6 +90,7 @@ become(const struct dev *d, const struct dev_child *c, pid_t parent, int log_fd)
 	setsid();
 	if (dup2(null, 0) < 0 || dup2(log_fd, 1) < 0 || dup2(log_fd, 2) < 0)
 		_exit(126);
+	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC); /* what we were started with is not theirs */
 	if (c->is_postgres && d->is_root &&
 	    (setgroups(0, NULL) < 0 || setgid(d->pg_gid) < 0 || setuid(d->pg_uid) < 0))
 		_exit(126);
@@ -127,17 +129,39 @@ dev_child_start(struct dev *d, struct dev_child *c, struct err *e)
 	return note_pid(d, c, e);
 }
 
+bool
+dev_interrupted(struct err *e)
+{
+	sigset_t set;
+
+	if (sigpending(&set) < 0 ||
+	    !(sigismember(&set, SIGINT) || sigismember(&set, SIGTERM) || sigismember(&set, SIGHUP)))
+		return false;
+	err_set(e, ERR_TRANSIENT, "interrupted");
+	return true;
+}
+
 int
 dev_child_run(struct dev *d, struct dev_child *c, struct err *e)
 {
+	int64_t kill_at = 0;
 	int status;
 
 	if (dev_child_start(d, c, e) < 0)
 		return -(int)e->code;
-	while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
-		;
+	while (waitpid(c->pid, &status, WNOHANG) == 0) {
+		if (!kill_at && dev_interrupted(e)) {
+			kill(c->pid, SIGTERM);
+			kill_at = clock_monotonic_ms() + RUN_STOP_MS;
+		} else if (kill_at && clock_monotonic_ms() > kill_at) {
+			kill(c->pid, SIGKILL);
+		}
+		nap(POLL_MS);
+	}
 	c->pid = 0;
 	drop_pid(d, c);
+	if (dev_interrupted(e))
+		return -(int)e->code;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	dev_show_log(d, c->name);

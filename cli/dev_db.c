@@ -64,7 +64,8 @@ dev_db_conninfo(const char *db, const char *dbname, const char *user, struct err
 static int
 connect_as(PGconn **out, const char *conninfo, struct err *e)
 {
-	PGconn *c = PQconnectdb(conninfo);
+	_cleanup_free_ char *limited = xasprintf("connect_timeout=10 %s", conninfo);
+	PGconn *c = PQconnectdb(limited);
 
 	if (PQstatus(c) != CONNECTION_OK) {
 		const char *m = PQerrorMessage(c);

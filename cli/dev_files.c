@@ -89,11 +89,12 @@ socket_dir(struct dev *d, struct err *e)
 	char tmp[] = "/tmp/takt-XXXXXX";
 	struct stat st;
 
-	if (strlen(d->dir) + 4 <= SOCKET_DIR_MAX) {
+	/* Nor is there a way to write a comma in PostgreSQL's lists of directories and hosts. */
+	if (strlen(d->dir) + 4 <= SOCKET_DIR_MAX && !d->dir[strcspn(d->dir, ",\"'\\")]) {
 		d->pg_run = make_dir(d, "run", d->is_root ? 0711 : 0700, true, e);
 		return d->pg_run ? 0 : -ERR_SYSTEM;
 	}
-	if (io_read_file(note, PATH_MAX, &b, NULL) == 0 && b.n && stat(b.p, &st) == 0 &&
+	if (io_read_file(note, PATH_MAX, &b, NULL) == 0 && b.n && lstat(b.p, &st) == 0 &&
 	    S_ISDIR(st.st_mode) && st.st_uid == d->pg_uid) {
 		d->pg_run = buf_take(&b);
 		return 0;
@@ -129,6 +130,7 @@ dev_paths(struct dev *d, const char *state, struct err *e)
 {
 	_cleanup_free_ char *pids = NULL;
 	char real[PATH_MAX];
+	struct stat st;
 
 	if (find_user(d, e) < 0)
 		return -(int)e->code;
@@ -138,6 +140,14 @@ dev_paths(struct dev *d, const char *state, struct err *e)
 		return err_sys(e, "%s", state);
 	d->dir = xstrdup(real);
 	d->bin = own_dir();
+	if (stat(d->dir, &st) < 0)
+		return err_sys(e, "%s", d->dir);
+	if (st.st_uid != geteuid()) {
+		err_set(e, ERR_DENIED, "%s belongs to user id %u", d->dir, (unsigned)st.st_uid);
+		err_field(e, "--state");
+		return err_hint(e, "Whoever owns the directory could exchange what is in it: give "
+				   "one of your own.");
+	}
 	if (chmod(d->dir, d->is_root && !d->db ? 0711 : 0700) < 0)
 		return err_sys(e, "%s", d->dir);
 	if (d->is_root && !d->db && check_way(d, e) < 0)
@@ -284,13 +294,31 @@ dev_taktd_argv(const struct dev *d, bool is_migrate)
 	return argv;
 }
 
+/* Single quotes: between double ones libconfuse puts variables of the environment in. */
+static void
+put_quoted(struct buf *b, const char *value)
+{
+	buf_addc(b, '\'');
+	for (; *value; value++)
+		buf_addf(b, "%s%c", *value == '\'' || *value == '\\' ? "\\" : "", *value);
+	buf_addc(b, '\'');
+}
+
 static void
 put_string(struct buf *b, const char *name, const char *value)
 {
-	buf_addf(b, "%s = \"", name);
-	for (; *value; value++)
-		buf_addf(b, "%s%c", *value == '"' || *value == '\\' ? "\\" : "", *value);
-	buf_adds(b, "\"\n");
+	buf_addf(b, "%s = ", name);
+	put_quoted(b, value);
+	buf_addc(b, '\n');
+}
+
+/* taktd.conf takes absolute paths only; the command line takes any. */
+static void
+put_path(struct buf *b, const char *path)
+{
+	char real[PATH_MAX];
+
+	put_quoted(b, realpath(path, real) ? real : path);
 }
 
 int
@@ -309,7 +337,10 @@ dev_write_conf(struct dev *d, struct err *e)
 	put_string(&b, "db", d->conninfo);
 	buf_adds(&b, "platform_dirs = {");
 	json_array_foreach(platforms, i, one)
-	    buf_addf(&b, "%s\"%s\"", i ? ", " : "", json_string_value(one));
+	{
+		buf_adds(&b, i ? ", " : "");
+		put_path(&b, json_string_value(one));
+	}
 	buf_addf(&b, "}\nlisten = \"%s:%d\"\n", d->host, d->port);
 	put_string(&b, "gateway_user", d->is_root ? "nobody" : "");
 	put_string(&b, "log_level", d->log_level);

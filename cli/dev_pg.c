@@ -47,7 +47,7 @@ init_cluster(struct dev *d, struct err *e)
 	_cleanup_free_ char *fresh = xasprintf("%s/pg.new", d->dir);
 	const char *const words[] = {PG_BINDIR "/initdb", "-D", fresh, "-U", "postgres", "-A",
 	    "peer", "-E", "UTF8", "--locale=C.UTF-8"};
-	struct dev_child c = {.name = "initdb", .is_postgres = true};
+	struct dev_child c = {.name = "initdb", .is_postgres = true, .dies_with_us = true};
 	int rc;
 
 	nftw(fresh, remove_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -73,7 +73,8 @@ write_file(const struct dev *d, const char *name, const struct buf *b, struct er
 		return err_sys(e, "%s", d->pg_data);
 	if (io_replace_file(dirfd, name, b->p, b->n, 0600, e) < 0)
 		return -(int)e->code;
-	if (d->is_root && fchownat(dirfd, name, d->pg_uid, d->pg_gid, 0) < 0)
+	/* The directory is the PostgreSQL user's: it could have put a link there. */
+	if (d->is_root && fchownat(dirfd, name, d->pg_uid, d->pg_gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(e, "%s/%s", d->pg_data, name);
 	return 0;
 }
@@ -118,7 +119,7 @@ dev_pg_prepare(struct dev *d, struct err *e)
 	if (access(version, F_OK) < 0 && init_cluster(d, e) < 0)
 		return -(int)e->code;
 	d->child[DEV_POSTGRES].argv = make_argv(words, ARRAY_LEN(words));
-	d->conninfo = xasprintf("host=%s port=5432 dbname=takt", d->pg_run);
+	d->conninfo = xasprintf("host='%s' port=5432 dbname=takt", d->pg_run);
 	return write_auth(d, e);
 }
 
@@ -182,6 +183,8 @@ dev_pg_wait(struct dev *d, int limit_ms, struct err *e)
 	/* PQping takes an answer "no such database" as an answer. */
 	while (PQping(conninfo) != PQPING_OK) {
 		dev_child_reap(d, false);
+		if (dev_interrupted(e))
+			return -(int)e->code;
 		if (!d->child[DEV_POSTGRES].pid || clock_monotonic_ms() > until) {
 			dev_show_log(d, "postgres");
 			return err_set(e, ERR_TRANSIENT, "PostgreSQL did not start");

@@ -69,8 +69,10 @@ void dev_show_log(const struct dev *d, const char *name);
 
 /* dev_child.c: processes */
 int dev_child_start(struct dev *d, struct dev_child *c, struct err *e);
-/* Run to its end; ERR_TRANSIENT with the log's name when it fails. */
+/* Run to its end; ERR_TRANSIENT with the log's name when it fails. Ended early when interrupted. */
 int dev_child_run(struct dev *d, struct dev_child *c, struct err *e);
+/* A signal to stop waits to be read, and *e says so. For what runs before the loop that reads it. */
+bool dev_interrupted(struct err *e);
 /* Reap what ended; plans the restart of what should be running. */
 void dev_child_reap(struct dev *d, bool is_stopping);
 /* Signal, wait up to limit_ms, then SIGKILL. */

@@ -57,6 +57,7 @@ class Dev:
         self.args = [a for d in plugin_dirs for a in ("--plugin-dir", str(d))]
         self.args += [a for d in platform_dirs for a in ("--platform-dir", str(d))]
         self.args += list(args)
+        self.inherit = ()
         self.process = None
 
     def __enter__(self):
@@ -75,7 +76,7 @@ class Dev:
         self.out = open(self.root / "out", "w")
         self.process = subprocess.Popen(
             [BUILD / "takt", "dev", "--state", self.state, "--listen", "127.0.0.1:0", *self.args],
-            stdin=subprocess.DEVNULL, stdout=self.out, stderr=subprocess.STDOUT, env=self.env(),
+            stdin=subprocess.DEVNULL, stdout=self.out, stderr=subprocess.STDOUT, env=self.env(), pass_fds=self.inherit,
             preexec_fn=lambda: _libc.prctl(1, signal.SIGTERM))
         return self
 
