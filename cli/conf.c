@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,7 +29,13 @@ conf_default_state(void)
 		return xstrdup("/var/lib/takt-dev");
 	if (xdg && *xdg == '/')
 		return xasprintf("%s/takt-dev", xdg);
-	return xasprintf("%s/.local/state/takt-dev", home && *home ? home : "/tmp");
+	/* Never a place in /tmp: another user could be there first, with a URL and a token of his. */
+	if (!home || !*home) {
+		const struct passwd *pw = getpwuid(geteuid());
+
+		home = pw ? pw->pw_dir : "/nonexistent";
+	}
+	return xasprintf("%s/.local/state/takt-dev", home);
 }
 
 static int

@@ -51,6 +51,13 @@ def test_wrong_usage_is_2_and_says_so(args):
     assert p.stderr.strip() or p.stdout.strip()
 
 
+def test_without_a_home_nothing_in_tmp_is_believed():
+    env = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_STATE_HOME") and not k.startswith("TAKT_")}
+    other = ["setpriv", "--reuid=daemon", "--regid=daemon", "--clear-groups"] if os.geteuid() == 0 else []
+    p = subprocess.run([*other, BUILD / "takt", "health"], capture_output=True, text=True, env=env, cwd="/", timeout=60)
+    assert p.returncode != 0 and "client.json" in p.stderr and "/tmp/.local" not in p.stderr, p
+
+
 @pytest.mark.parametrize("listen", ["nonsense", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:x", "localhost:1"])
 def test_a_bad_listen_address_is_2(listen):
     # Below /tmp: as root the directory must be open to PostgreSQL's user.
