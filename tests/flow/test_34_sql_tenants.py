@@ -181,6 +181,12 @@ FOREIGN = [
     ("a schedule on the other's task", "insert into takt.schedule (id, org_id, task_id, kind, enabled) "
      "values (gen_random_uuid(), %s, %s, 'on_demand', true)", [uid(A, "org"), uid(B, "task")], "23503"),
     ("an audit row of the other's", "select takt.audit_add(%s, 'admin@alpha', 'x', 'y', 'z', '{}')", [uid(B, "org")], "42501"),
+    ("a command in another's name", "insert into takt.command (id, org_id, request_hash, kind, actor, body) "
+     "values (gen_random_uuid(), %s, 'x', 'run.create', 'somebody', '{}')", [uid(A, "org")], "42501"),
+    ("a command with its answer", "insert into takt.command (id, org_id, request_hash, kind, actor, body, decided_at, status) "
+     "values (gen_random_uuid(), %s, 'x', 'run.create', 'admin@alpha', '{}', now(), 201)", [uid(A, "org")], "42501"),
+    ("a revision in another's name", "insert into takt.task_revision (task_id, revision, org_id, definition, source, actor) "
+     "values (%s, 2, %s, '{}', 'x', 'somebody')", [uid(A, "task"), uid(A, "org")], "42501"),
     ("an audit row in another's name", "select takt.audit_add(%s, 'somebody', 'x', 'y', 'z', '{}')", [uid(A, "org")], "42501"),
 ]
 
@@ -235,7 +241,7 @@ def test_the_rank_holds_in_the_database(gateway, role, what):
         "task": ("insert into takt.task (id, org_id, name, task_type, enabled, definition) "
                  "values (gen_random_uuid(), %s, 'n', 'hello', true, '{}')", 1),
         "command": ("insert into takt.command (id, org_id, request_hash, kind, actor, body) "
-                    "values (gen_random_uuid(), %s, 'x', 'run.create', 'a', '{}')", 1),
+                    f"values (gen_random_uuid(), %s, 'x', 'run.create', '{role}@{A}', '{{}}')", 1),
         "token": ("insert into takt.token (org_id, name, actor, role, hash) values (%s, 'n', 'n', 'admin', sha256('n'))", 2)}
     sql, least = inserts[what]
     with gateway.transaction(force_rollback=True):
