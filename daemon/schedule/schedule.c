@@ -28,7 +28,7 @@
 struct round {
 	struct engine *engine;
 	json_t *rows;
-	int64_t oldest; /* due time; INT64_MAX: none older than the partitions */
+	json_t *months; /* object: the months of decided times that may have no partition */
 	bool is_full;
 };
 
@@ -36,6 +36,7 @@ static void
 round_free(struct round *r)
 {
 	json_decref(r->rows);
+	json_decref(r->months);
 	free(r);
 }
 
@@ -61,7 +62,7 @@ put_catch_up(json_t *row, const struct catch_up *c, const char *was)
 }
 
 static int
-plan(json_t *row, const PGresult *res, int i, struct err *e)
+plan(json_t *row, const PGresult *res, int i, int64_t *due, struct err *e)
 {
 	struct cron cron;
 	struct cron_policy policy = {0};
@@ -76,11 +77,13 @@ plan(json_t *row, const PGresult *res, int i, struct err *e)
 	struct catch_up c = schedule_catch_up(
 	    &cron, zone, &policy, store_int(res, i, "due_s", 0), store_int(res, i, "now_s", 0));
 	put_catch_up(row, &c, store_str(res, i, "was"));
+	*due = c.due;
 	return 0;
 }
 
+/* *due: the time that is decided, if it is not the row's. */
 static json_t *
-decide(const PGresult *res, int i)
+decide(const PGresult *res, int i, int64_t *due)
 {
 	static const char *const same[] = {"id", "was", "expr", "zone"};
 	json_t *row = json_object();
@@ -91,7 +94,7 @@ decide(const PGresult *res, int i)
 	for (size_t n = 0; n < ARRAY_LEN(same); n++)
 		json_object_set_new(row, same[n], json_string(store_str(res, i, same[n])));
 	json_object_set_new(row, "due", json_string(store_str(res, i, "was")));
-	if (plan(row, res, i, &e) < 0) {
+	if (plan(row, res, i, due, &e) < 0) {
 		log_error(LOG_SCHEDULE, "schedule %s cannot be read and stops: %s",
 		    store_str(res, i, "id"), e.message);
 		json_object_set_new(row, "rule", json_string("schedule.invalid"));
@@ -103,16 +106,31 @@ decide(const PGresult *res, int i)
 	return row;
 }
 
+/* One without a partition would make the whole round fail, at every try. */
+static void
+note_month(struct round *r, int64_t due)
+{
+	char day[32];
+
+	when_format_rfc3339(due, day);
+	memcpy(day + 7, "-01", sizeof("-01"));
+	json_object_set_new(r->months, day, json_true());
+}
+
 static void
 on_due(void *arg, const PGresult *res, const struct err *err)
 {
 	struct round *r = arg;
 
 	for (int i = 0; !err && i < PQntuples(res); i++) {
+		int64_t old = store_int(res, i, "now_s", 0) - PARTITIONS_BACK_S;
 		int64_t due = store_int(res, i, "due_s", 0);
-		json_array_append_new(r->rows, decide(res, i));
-		if (due < store_int(res, i, "now_s", 0) - PARTITIONS_BACK_S && due < r->oldest)
-			r->oldest = due;
+		json_t *row = decide(res, i, &due);
+		if (store_int(res, i, "due_s", 0) < old)
+			note_month(r, store_int(res, i, "due_s", 0));
+		if (due < old)
+			note_month(r, due);
+		json_array_append_new(r->rows, row);
 	}
 	r->is_full = !err && PQntuples(res) == DUE_MAX;
 }
@@ -155,13 +173,10 @@ on_read(void *arg, const PGresult *res, const struct err *err)
 		return;
 	}
 	_cleanup_free_ char *rows = json_text(r->rows);
-	if (r->oldest != INT64_MAX) {
-		char month[32];
-		store_send(e->store, SQL_ENGINE_PARTITIONS,
-		    (struct store_param[]){
-			STORE_TEXT(when_format_rfc3339(r->oldest, month)), STORE_TEXT("1")},
-		    2, NULL, NULL);
-	}
+	const char *month;
+	json_t *is_there;
+	json_object_foreach(r->months, month, is_there) store_send(e->store, SQL_ENGINE_PARTITIONS,
+	    (struct store_param[]){STORE_TEXT(month), STORE_TEXT("1")}, 2, NULL, NULL);
 	store_send(e->store, SQL_ENGINE_SCHEDULE_FIRE,
 	    (struct store_param[]){STORE_TEXT(e->node_id.s), STORE_TEXT(rows)}, 2, on_fired, r);
 	store_send(e->store, SQL_ENGINE_FEED_NOTIFY, NULL, 0, NULL, NULL);
@@ -175,7 +190,7 @@ schedule_start(struct engine *e)
 
 	r->engine = e;
 	r->rows = json_array();
-	r->oldest = INT64_MAX;
+	r->months = json_object();
 	zone_refresh();
 	store_send(e->store, SQL_ENGINE_SCHEDULE_DUE, (struct store_param[]){STORE_TEXT("200")}, 1,
 	    on_due, r);

@@ -81,8 +81,25 @@ def test_a_very_long_pause_is_bounded(t):
     t.sql("delete from takt.schedule where task_id = %s", task)
 
 
+def test_due_times_of_different_old_months_hold_up_nothing(t):
+    """Each needs a partition of its own; also the latest due time of a yearly task is an old one."""
+    old = {t.task("hello", cron="0 0 1 1 *"): "2020-01-01", t.task("hello", cron="0 0 1 6 *"): "2010-06-01",
+           t.task("hello", cron="0 0 29 2 *"): "1996-02-29"}
+    for task, first in old.items():
+        t.due(task, f"timestamptz '{first} 00:00:00+00'")
+    task = t.task("hello", cron="* * * * *")
+    t.due(task, "date_trunc('second', now())")
+    for each in [task, *old]:
+        wait_until(lambda x=each: "fired" in [o[0] for o in occurrences(t, x)], 30, "the latest due time to fire")
+    for each, first in old.items():
+        assert occurrences(t, each)[0][:2] == ("skipped", "catchup.latest")
+        assert str(occurrences(t, each)[0][2].astimezone(dt.timezone.utc).date()) == first
+    t.sql("delete from takt.schedule where task_id = any(%s::uuid[])", [task, *old])
+    wait_until(lambda: t.one("select count(*) from takt.live") == 0, 60, "their runs to end")
+
+
 def test_overlap_queues_one_and_skips_the_next(t):
-    task = t.task("witness", {"steps": 1, "step_ms": 600000}, cron="* * * * *")
+    task = t.task("witness", {"steps": 1, "step_ms": 600000}, cron="0 0 1 1 *")
     runs = []
     for n in range(3):
         t.due(task, f"date_trunc('second', now()) - interval '{10 - n} s'")
