@@ -25,6 +25,7 @@
 #include "daemon/queue/load.h"
 #include "daemon/record/fence.h"
 #include "daemon/record/record.h"
+#include "daemon/record/refusal.h"
 #include "daemon/store/store.h"
 #include "frame/frame.h"
 
@@ -89,6 +90,9 @@ compare(struct recovery *r, const json_t *listed)
 
 	if (u && u->run->epoch == epoch && u->step != UNIT_DONE) {
 		json_object_set_new(r->held, id, json_true());
+		/* Of those that cannot be recorded nothing more is wanted; settle_run ends them. */
+		if (refusal_is_unit_out(e, id) || refusal_is_run_out(e, u->run->id))
+			return;
 		if (strcmp(phase, "lost") == 0) {
 			unit_lost(r, u, "its process was lost");
 		} else {
@@ -123,10 +127,16 @@ settle_run(struct engine *e, struct run *run)
 {
 	char id[UNIT_ID_MAX];
 
+	if (refusal_is_run_out(e, run->id)) {
+		record_run_leave(e, run);
+		return;
+	}
 	for (unsigned i = 0; i < run->units_n; i++) {
 		struct unit *u = &run->units[i];
-		if (u->step == UNIT_PENDING && u->was_started &&
-		    !json_object_get(current->held, unit_id(u, id)))
+		if (refusal_is_unit_out(e, unit_id(u, id)))
+			record_unit_refused(e, u);
+		else if (u->step == UNIT_PENDING && u->was_started &&
+			 !json_object_get(current->held, unit_id(u, id)))
 			unit_lost(current, u, "the executor does not know it any more");
 	}
 	if (run->state == TASK_cancelling)

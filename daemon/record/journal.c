@@ -115,6 +115,7 @@ on_host_key(struct engine *e, struct unit *u, const struct frame *f)
 	json_t *key = json_object();
 	set_str(key, "run_id", u->run->id);
 	set_str(key, "device_id", u->device_id);
+	set_int(key, "unit", u->no);
 	for (size_t i = 0; i < ARRAY_LEN(members); i++)
 		json_object_set_new(
 		    key, members[i], json_string(json_get_str(f->json, members[i], "")));

@@ -12,6 +12,7 @@
 #include "daemon/record/artifact.h"
 #include "daemon/record/record.h"
 #include "daemon/record/record_priv.h"
+#include "daemon/record/refusal.h"
 
 #include "base/banned.h"
 
@@ -132,6 +133,25 @@ record_unit_lost(struct engine *e, struct unit *u, bool is_rerun, const char *me
 		     : "the task type does not allow a second start; look at the device, then run "
 		       "it again");
 	u->outcome.is_lost = true;
+	unit_finish(e, u);
+}
+
+void
+record_unit_refused(struct engine *e, struct unit *u)
+{
+	struct outcome *o = &u->outcome;
+	char message[100];
+
+	if (u->step == UNIT_DONE)
+		return;
+	refusal_text(e, message, sizeof(message));
+	free(o->code);
+	free(o->message);
+	free(o->hint);
+	json_decref(o->result);
+	*o = (struct outcome){.is_refused = true};
+	outcome_set(u, RC_internal, "takt.record_refused", message,
+	    "see the engine's log; the task type or a check of the database is at fault");
 	unit_finish(e, u);
 }
 

@@ -19,6 +19,7 @@
 #include "daemon/record/fence.h"
 #include "daemon/record/pgarray.h"
 #include "daemon/record/record_priv.h"
+#include "daemon/record/refusal.h"
 #include "daemon/store/store.h"
 #include "frame/frame.h"
 
@@ -31,7 +32,7 @@ struct ack {
 	char unit[UNIT_ID_MAX];
 	char run_id[UUID_LEN + 1];
 	int64_t epoch, off;
-	bool is_final;
+	bool is_final, is_refused;
 };
 
 struct batch {
@@ -41,6 +42,8 @@ struct batch {
 	struct ack *acks;
 	size_t acks_n;
 	size_t units_written;
+	struct unit *only; /* while it is built: the one unit it may hold */
+	char only_unit[UNIT_ID_MAX], only_run[UUID_LEN + 1]; /* "": it holds several */
 	json_t *moved; /* object: the run ids that passed the compare-and-set */
 };
 
@@ -132,6 +135,7 @@ batch_add_unit(struct batch *b, struct unit *u)
 	a->epoch = u->run->epoch;
 	a->off = u->journal_off;
 	a->is_final = u->step == UNIT_DONE;
+	a->is_refused = u->outcome.is_refused;
 	if (u->step != UNIT_DONE && u->output_b > u->output_told) {
 		set_int(event_add_unit(u, "output", "info"), "to", u->output_b);
 		u->output_told = u->output_b;
@@ -140,13 +144,50 @@ batch_add_unit(struct batch *b, struct unit *u)
 	u->is_dirty = false;
 }
 
-static void
-batch_add_run(struct batch *b, struct run *r)
+static struct unit *
+dirty_unit(struct run *r)
 {
 	for (unsigned i = 0; i < r->units_n; i++)
 		if (r->units[i].is_dirty)
+			return &r->units[i];
+	return NULL;
+}
+
+/* Takes the events of all other units out of the run. */
+static json_t *
+others_take(struct run *r, const struct unit *only)
+{
+	json_t *others = json_array(), *mine = json_array(), *item;
+	size_t i;
+
+	json_array_foreach(r->items, i, item) json_array_append(
+	    json_get_int(item, "unit", only->no) == only->no ? mine : others, item);
+	json_decref(r->items);
+	r->items = mine;
+	return others;
+}
+
+static void
+batch_narrow(struct batch *b, struct run *r)
+{
+	b->only = dirty_unit(r);
+	memcpy(b->only_run, r->id, sizeof(b->only_run));
+	if (b->only)
+		unit_id(b->only, b->only_unit);
+}
+
+static void
+batch_add_run(struct batch *b, struct run *r)
+{
+	json_t *others = NULL;
+
+	for (unsigned i = 0; i < r->units_n; i++)
+		if (r->units[i].is_dirty && (!b->only || b->only == &r->units[i]))
 			batch_add_unit(b, &r->units[i]);
+	if (b->only)
+		others = others_take(r, b->only);
 	json_t *row = verdict_row(r);
+	r->items = others;
 	json_array_append_new(b->runs, row);
 	json_array_append_new(b->ids, json_string(r->id));
 	if (json_object_get(row, "end"))
@@ -169,14 +210,19 @@ batch_build(struct engine *e)
 	for (const struct run *r = e->record->dirty; r; r = r->dirty_next)
 		units += r->units_n;
 	b->acks = xcalloc(units + 1, sizeof(*b->acks));
-	while (e->record->dirty) {
+	e->record->frames = 0;
+	ev_timer_stop(e->loop, &e->record->flush);
+	bool is_narrow = refusal_is_narrow(e);
+	while (e->record->dirty && !*b->only_run) {
 		struct run *r = e->record->dirty;
 		e->record->dirty = r->dirty_next;
 		r->is_dirty = false;
+		if (is_narrow)
+			batch_narrow(b, r);
 		batch_add_run(b, r);
+		if (dirty_unit(r))
+			record_touch(e, r);
 	}
-	e->record->frames = 0;
-	ev_timer_stop(e->loop, &e->record->flush);
 	return b;
 }
 
@@ -188,17 +234,30 @@ send_json(struct engine *e, enum sql_id sql, json_t *j, store_cb *cb, void *arg)
 	store_send(e->store, sql, (struct store_param[]){STORE_TEXT(text)}, 1, cb, arg);
 }
 
+static bool
+is_of(const struct unit *only, const char *run_id, int64_t no)
+{
+	return !only || (no == only->no && strcmp(run_id, only->run->id) == 0);
+}
+
 static void
-send_output(struct engine *e)
+send_output(struct engine *e, const struct unit *only)
 {
 	struct record *r = e->record;
 	struct pgarray a[7];
+	size_t n = 0, kept = 0;
 
-	if (r->chunks_n == 0)
+	for (size_t i = 0; i < r->chunks_n; i++)
+		n += is_of(only, r->chunks[i].run_id, r->chunks[i].no);
+	if (n == 0)
 		return;
-	pgarray_begin(a, ARRAY_LEN(a), r->chunks_n);
+	pgarray_begin(a, ARRAY_LEN(a), n);
 	for (size_t i = 0; i < r->chunks_n; i++) {
 		struct chunk *c = &r->chunks[i];
+		if (!is_of(only, c->run_id, c->no)) {
+			r->chunks[kept++] = *c;
+			continue;
+		}
 		pgarray_uuid(&a[0], c->run_id);
 		pgarray_int4(&a[1], c->attempt);
 		pgarray_int4(&a[2], c->no);
@@ -206,6 +265,7 @@ send_output(struct engine *e)
 		pgarray_int8(&a[4], c->off);
 		pgarray_int4(&a[5], c->raw_b);
 		pgarray_bytea(&a[6], c->data.p, c->data.n);
+		r->bytes -= c->data.n;
 		buf_fini(&c->data);
 	}
 	struct store_param p[ARRAY_LEN(a)];
@@ -213,21 +273,28 @@ send_output(struct engine *e)
 		p[i] = STORE_BYTES(a[i].bytes.p, a[i].bytes.n);
 	store_send(e->store, SQL_ENGINE_RECORD_OUTPUT, p, ARRAY_LEN(a), NULL, NULL);
 	pgarray_end(a, ARRAY_LEN(a));
-	r->chunks_n = 0;
-	r->bytes = 0;
+	r->chunks_n = kept;
 	link_pause(e->link, false);
 }
 
 static void
-send_host_keys(struct engine *e)
+send_host_keys(struct engine *e, const struct unit *only)
 {
 	struct record *r = e->record;
+	_cleanup_json_ json_t *all = r->host_keys, *mine = json_array();
+	size_t i;
+	json_t *key;
 
-	if (!r->host_keys)
+	if (!all)
 		return;
-	send_json(e, SQL_ENGINE_RECORD_HOST_KEYS, r->host_keys, NULL, NULL);
-	json_decref(r->host_keys);
-	r->host_keys = NULL;
+	r->host_keys = json_array();
+	json_array_foreach(all, i, key) json_array_append(
+	    is_of(only, json_get_str(key, "run_id", ""), json_get_int(key, "unit", 0))
+		? mine
+		: r->host_keys,
+	    key);
+	if (json_array_size(mine) > 0)
+		send_json(e, SQL_ENGINE_RECORD_HOST_KEYS, mine, NULL, NULL);
 }
 
 static void
@@ -253,6 +320,10 @@ acknowledge(struct engine *e, const struct ack *a)
 {
 	json_t *j = json_pack("{s:s,s:I}", "unit", a->unit, "epoch", (json_int_t)a->epoch);
 
+	if (a->is_final && a->is_refused) {
+		link_send(e->link, FRAME_DROP, j, -1);
+		return;
+	}
 	if (a->is_final)
 		json_object_set_new(j, "final", json_true());
 	else
@@ -271,6 +342,12 @@ run_forget(struct engine *e, struct run *r)
 	if (*p)
 		*p = r->dirty_next;
 	runs_remove(e->runs, r);
+}
+
+void
+record_run_leave(struct engine *e, struct run *r)
+{
+	run_forget(e, r);
 }
 
 /* Zero rows: another engine has taken the run over. What its units still do here is none of ours. */
@@ -329,12 +406,18 @@ on_committed(void *arg, const PGresult *res, const struct err *err)
 
 	(void)res;
 	if (!err && is_current) {
+		refusal_forget(e, b->only_unit);
 		batch_committed(b);
+		if (e->record->dirty && *b->only_run)
+			engine_want(e, JOB_RECORD);
 		if (json_object_size(b->moved) == json_array_size(b->runs) &&
 		    b->units_written != json_array_size(b->units))
 			engine_resync(e, "a unit's row was not as remembered");
 	}
 	engine_done(e, err);
+	if (err && is_current && refusal_is_for_good(err))
+		refusal_note(
+		    e, *b->only_unit ? b->only_unit : NULL, *b->only_run ? b->only_run : NULL, err);
 	if (err && is_current)
 		engine_resync(e, "a batch of reports could not be committed");
 	batch_free(b);
@@ -349,8 +432,9 @@ record_start(struct engine *e)
 	_cleanup_free_ char *units = json_text(b->units), *runs = json_text(b->runs);
 
 	send_json(e, SQL_ENGINE_RECORD_LOCK, b->ids, NULL, NULL);
-	send_output(e);
-	send_host_keys(e);
+	send_output(e, b->only);
+	send_host_keys(e, b->only);
+	b->only = NULL;
 	if (json_array_size(b->units) > 0)
 		store_send(e->store, SQL_ENGINE_RECORD_UNITS,
 		    (struct store_param[]){STORE_TEXT(units)}, 1, on_units, b);
@@ -369,6 +453,7 @@ record_new(struct engine *e)
 	struct record *r = xcalloc(1, sizeof(*r));
 
 	r->engine = e;
+	r->refusals = json_object();
 	ev_init(&r->flush, on_flush);
 	r->flush.data = r;
 	return r;
@@ -401,6 +486,7 @@ record_free(struct record *r)
 	if (!r)
 		return;
 	record_drop(r->engine);
+	json_decref(r->refusals);
 	free(r->chunks);
 	free(r);
 }

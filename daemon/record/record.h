@@ -34,8 +34,12 @@ void record_unit_ended(struct engine *, struct unit *, enum rc_class, const char
     const char *message, const char *hint);
 /* Its keeper is gone; what that means is the task type's recovery class. */
 void record_unit_lost(struct engine *, struct unit *, bool is_rerun, const char *message);
+/* The database refuses what it reports; see refusal.h. */
+void record_unit_refused(struct engine *, struct unit *);
 /* The attempt has no units: its target could not be resolved. */
 void record_run_empty(struct engine *, struct run *, const char *message);
+/* No report about the run can be committed: out of memory with it, the others go on. */
+void record_run_leave(struct engine *, struct run *);
 /* Look at the run at the next commit, although no unit reported. */
 void record_touch(struct engine *, struct run *);
 

@@ -28,6 +28,9 @@ struct record {
 	size_t chunks_n, chunks_cap, bytes;
 	json_t *host_keys; /* array or NULL */
 	unsigned frames;
+	json_t *refusals; /* object: unit or run id -> times it was refused (refusal.h) */
+	int64_t narrow_until_ms;
+	char refused_by[6]; /* SQLSTATE */
 	struct ev_timer flush;
 };
 

@@ -20,12 +20,14 @@
 #include "daemon/record/artifact.h"
 #include "daemon/record/record.h"
 #include "daemon/record/record_priv.h"
+#include "daemon/record/refusal.h"
 #include "daemon/store/store.h"
 #include "seal/seal.h"
 
 #include "base/banned.h"
 
 #define RAW_MAX (16u << 20)
+#define YEAR_10000_US (253402300800ll * 1000000)
 
 struct waiting {
 	struct engine *engine;
@@ -100,7 +102,10 @@ on_committed(void *arg, const PGresult *res, const struct err *err)
 	(void)res;
 	if (w->generation == e->generation) {
 		struct unit *u = runs_find_unit(e->runs, w->unit);
+		if (err && refusal_is_for_good(err))
+			refusal_note(e, w->unit, NULL, err);
 		if (err) {
+			/* Ended by recovery, if it was refused too often. */
 			engine_resync(e, "a snapshot could not be stored");
 		} else if (u && u->is_held) {
 			/* No row: the epoch is stale. The batch will find that out for the whole run. */
@@ -151,6 +156,17 @@ refuse(struct unit *u, const char *message)
 	o->message = xstrdup(message);
 }
 
+/* A plugin's word, if it is a time that can be written at all: else when the unit ended. */
+static int64_t
+captured_at(const json_t *meta, int64_t ended_us)
+{
+	int64_t said = json_get_int(meta, "captured_at_us", 0);
+
+	if (said > 0 && said < YEAR_10000_US)
+		return said;
+	return ended_us > 0 ? ended_us : clock_realtime_us();
+}
+
 bool
 snapshot_put(struct engine *e, struct unit *u, int64_t at_us)
 {
@@ -169,8 +185,6 @@ snapshot_put(struct engine *e, struct unit *u, int64_t at_us)
 		refuse(u, err.message);
 		return false;
 	}
-	at_us =
-	    json_get_int(exact->meta, "captured_at_us", at_us > 0 ? at_us : clock_realtime_us());
-	send_put(e, u, exact, plain, hash, at_us);
+	send_put(e, u, exact, plain, hash, captured_at(exact->meta, at_us));
 	return true;
 }

@@ -96,7 +96,7 @@ static bool
 is_attempt_over(const struct run *r)
 {
 	for (unsigned i = 0; i < r->units_n; i++)
-		if (r->units[i].step != UNIT_DONE)
+		if (r->units[i].step != UNIT_DONE || r->units[i].is_dirty)
 			return false;
 	return r->units_n > 0 || r->empty_message;
 }

@@ -6,7 +6,7 @@
  * (bytes of filler per step), fail (text: the unit fails with it), rc, artifact_b, secret (an
  * artifact is secret), events, durable (0: no fsync), show_secret_length, fail_device (only that
  * device fails), fail_until_attempt (later attempts pass), config (given back as a backup
- * would), until_file (no more steps once it exists).
+ * would; captured_at_us), until_file (no more steps once it exists).
  */
 #include "params.h"
 
@@ -70,7 +70,10 @@ give_artifact(const struct witness *w)
 static void
 give_config(const struct witness *w, const char *text)
 {
-	takt_str meta = {"{\"captured_at_us\":1795356123000000}", 35};
+	char text_meta[64];
+	int n = snprintf(text_meta, sizeof(text_meta), "{\"captured_at_us\":%lld}",
+	    (long long)param_int(w->params, "captured_at_us", 1795356123000000));
+	takt_str meta = {text_meta, (size_t)n};
 
 	w->host->artifact(w->ctx, (takt_str){"config", 6}, meta, text, strlen(text), 1);
 	w->host->artifact(w->ctx, (takt_str){"config.normalised", 17}, meta, text, strlen(text), 0);
