@@ -7,6 +7,7 @@
 #include "executor/executor.h"
 
 #include <endian.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,7 +19,8 @@
 /* Frames per call; then the loop looks at everything else. */
 #define PUMP_BUDGET 256
 
-enum streamed { SENT, NOTHING, BLOCKED, OVER };
+/* LATER: no descriptor was free; units_init()'s timer comes back. */
+enum streamed { SENT, NOTHING, BLOCKED, LATER, OVER };
 
 static unsigned char raw[FRAME_MAX];
 
@@ -95,6 +97,12 @@ is_over(const struct unit *u)
 	return u->phase == UNIT_FINISHED || u->phase == UNIT_LOST;
 }
 
+static bool
+is_short_of_descriptors(void)
+{
+	return errno == EMFILE || errno == ENFILE;
+}
+
 /* The next frame of the journal, if it is there. */
 static enum streamed
 stream_journal(struct unit *u)
@@ -105,6 +113,8 @@ stream_journal(struct unit *u)
 		return NOTHING;
 	if (u->journal_fd < 0)
 		u->journal_fd = open_in_unit(u, "journal");
+	if (u->journal_fd < 0 && is_short_of_descriptors())
+		return LATER;
 	n = u->journal_fd >= 0 ? pread(u->journal_fd, raw, sizeof(raw), (off_t)u->sent) : -1;
 	size = n > 0 ? frame_size((size_t)n) : -1;
 	if (size <= 0 || u->sent + (uint64_t)size > u->journal_b) {
@@ -123,27 +133,34 @@ stream_journal(struct unit *u)
 }
 
 static enum streamed
+send_lost(const struct unit *u, const char *message)
+{
+	_cleanup_json_ json_t *j = json_pack("{s:s, s:I, s:s}", "unit", u->meta.unit, "epoch",
+	    (json_int_t)u->meta.epoch, "message", message);
+	_cleanup_buf_ struct buf b = {0};
+
+	return frame_encode(&b, FRAME_LOST, 0, j, NULL, 0, NULL) == 0 && !server_try(b.p, b.n)
+		   ? BLOCKED
+		   : OVER;
+}
+
+static enum streamed
 stream_last(const struct unit *u)
 {
 	_cleanup_fd_ int fd = -1;
 	ssize_t n, size;
 
-	if (u->phase == UNIT_LOST) {
-		_cleanup_json_ json_t *j = json_pack("{s:s, s:I, s:s}", "unit", u->meta.unit,
-		    "epoch", (json_int_t)u->meta.epoch, "message", u->lost);
-		_cleanup_buf_ struct buf b = {0};
-
-		return frame_encode(&b, FRAME_LOST, 0, j, NULL, 0, NULL) == 0 &&
-			       !server_try(b.p, b.n)
-			   ? BLOCKED
-			   : OVER;
-	}
+	if (u->phase == UNIT_LOST)
+		return send_lost(u, u->lost);
 	fd = open_in_unit(u, "result");
+	if (fd < 0 && is_short_of_descriptors())
+		return LATER;
 	n = fd >= 0 ? read(fd, raw, sizeof(raw)) : -1;
 	size = n > 0 ? frame_size((size_t)n) : -1;
 	if (size <= 0) {
+		/* Without a last word the engine would wait for ever. */
 		log_error(LOG_EXEC, "unit %s: result file cannot be read", u->meta.unit);
-		return OVER;
+		return send_lost(u, "it has ended, but its result cannot be read");
 	}
 	return send_wrapped(u, FRAME_RESULT, u->sent, (size_t)size) ? OVER : BLOCKED;
 }

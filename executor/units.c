@@ -524,6 +524,7 @@ on_settled_timer(struct ev_loop *loop, ev_timer *w, int revents)
 	while (
 	    (u = TAILQ_FIRST(&X.settled)) && clock_monotonic_ms() - u->settled_ms > SETTLED_KEEP_MS)
 		unit_forget(u);
+	stream_pump();
 }
 
 void

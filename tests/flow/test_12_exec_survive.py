@@ -262,3 +262,23 @@ def test_half_a_journal_frame_is_passed_over(rig):
     engine.finish(again)
     assert again.lost and [f.type for f in again.frames] == [f.type for f in unit.frames]
     engine.close()
+
+
+def test_a_result_that_cannot_be_read_is_a_loss(rig):
+    """The engine waits for a last word; silence would keep its run open for ever."""
+    engine = execrig.Engine(rig)
+    unit = engine.start('witness', {'steps': 3, 'output_b': 100})
+    engine.finish(unit)
+    engine.close()
+    with open(os.path.join(rig.unit_dir(unit.id), 'result'), 'wb') as f:
+        f.write(b'\xff' * 40)
+    engine = execrig.Engine(rig, known=[unit])
+    again = execrig.Unit(unit.id, 1)
+    engine.units[unit.id] = again
+    engine.attach(again)
+    engine.finish(again)
+    assert again.lost['message'] == 'it has ended, but its result cannot be read'
+    assert again.output() == unit.output()
+    engine.ack(again)
+    execrig.wait_for('settled', lambda: os.path.exists(os.path.join(rig.unit_dir(unit.id), 'settled')))
+    engine.close()
