@@ -6,6 +6,7 @@
  * Privileges are dropped by the parent before the exec (parent.c), so a role never has them.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -165,6 +166,17 @@ set_limits(void)
 	umask(077);
 }
 
+/* If they were closed, a file that is opened later would take their place and get log lines. */
+static void
+open_standard_files(void)
+{
+	int fd;
+
+	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+		;
+	close(fd);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -173,6 +185,8 @@ main(int argc, char **argv)
 	struct err e = ERR_INIT;
 	struct conf *conf;
 	int rc;
+
+	open_standard_files();
 
 	/* 1 configuration */
 	parse_options(argc, argv, &o);

@@ -233,6 +233,26 @@ def test_what_needs_a_restart_is_said(start):
     t.end()
 
 
+def test_started_without_standard_descriptors(tmp_path):
+    """Nothing opened later takes their numbers: log lines would go into it, into the configuration too."""
+    file = tmp_path / "c"
+    file.write_text(f'state_dir = "{tmp_path}"\nplatform_dirs = {{"{tmp_path}"}}\nauto_migrate = false\n')
+    p = subprocess.Popen(["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', PROBE, file])
+    try:
+        fds = pathlib.Path(f"/proc/{p.pid}/fd")
+
+        def has_configuration():
+            try:
+                return any("memfd:taktd.conf" in os.readlink(f) for f in fds.iterdir())
+            except FileNotFoundError:
+                return False
+        wait_until(has_configuration, what="the configuration in memory")
+        assert {os.readlink(fds / n) for n in "012"} == {"/dev/null"}
+    finally:
+        p.terminate()
+        assert p.wait(40) == 0
+
+
 def test_roles_inherit_no_descriptor(tmp_path):
     """Only standard ones and the configuration, whatever taktd itself was started with."""
     with open(tmp_path / "secret", "w", encoding="utf-8") as f:
