@@ -6,6 +6,9 @@
  * A join subscribes first and asks the database second. The answer's snapshot has an end, a cursor:
  * live facts up to there were in the snapshot and are dropped, whether they came before the answer or
  * come after it, because the feed may lag behind.
+ *
+ * A long replay is read in pages, each when the client has taken the one before: while a page is being
+ * sent live facts are passed over, because the next page, which is asked for later, has them.
  */
 #include "daemon/gateway/channel.h"
 
@@ -29,7 +32,7 @@
 #define CHANNELS_MAX 100
 #define JOINS_MAX 20
 #define JOINS_WINDOW_MS 10000
-#define REPLAY_MAX 5000         /* rows; beyond it the client is told of a gap */
+#define PAGE_ROWS 1000 /* of the replay in one piece; the next is read when this one is sent */
 #define KEPT_MAX_B (256 * 1024) /* live facts that wait for a client that does not read */
 #define ASKS_MAX 8u             /* snapshots that one join may take */
 #define BUCKETS 4096u
@@ -49,6 +52,8 @@ struct channel {
 	struct sock *sock;
 	unsigned refs;
 	bool is_gone, is_live, is_run;
+	bool is_asking;  /* an answer of the database is on its way: live facts are kept for it */
+	bool is_joined;  /* the client has its reply */
 	bool is_flooded; /* while joining, more came than is kept: the answer is too old */
 	unsigned asks;
 	char *topic, *join_ref, *ref; /* JSON texts; ref is the join's */
@@ -277,12 +282,14 @@ append(struct channel *c, struct kept *k)
 static void
 channel_send_some(struct channel *c)
 {
-	while (c->is_live && c->kept && sock_has_room(c->sock)) {
+	while (!c->is_asking && c->kept && sock_has_room(c->sock)) {
 		struct kept *k = shift(c);
 
 		send_kept(c, k);
 		kept_free(k);
 	}
+	if (c->is_joined && !c->is_live && !c->is_asking && !c->kept)
+		ask(c); /* the next page */
 }
 
 void
@@ -327,19 +334,24 @@ take_live(struct channel *c, struct kept *k)
 	return true;
 }
 
+/* The client joins again by itself, with the cursor of the last event it got. */
 static void
-lagged(struct channel *c)
+fail(struct channel *c, const char *reason, int code)
 {
-	sock_send(c->sock, c->join_ref, c->join_ref, c->topic, "\"phx_error\"",
-	    "{\"reason\":\"lagged\",\"code\":503,\"retry\":true}");
+	_cleanup_free_ char *payload = refusal(reason, code, true);
+
+	sock_send(c->sock, c->join_ref, c->join_ref, c->topic, "\"phx_error\"", payload);
 	channel_end(c);
 }
 
 static void
 publish_to(struct channel *c, struct fact *f)
 {
-	struct kept *k = kept_new(f);
+	struct kept *k;
 
+	if (!c->is_live && !c->is_asking)
+		return; /* the next page has it */
+	k = kept_new(f);
 	if (c->is_live && !take_live(c, k)) {
 		kept_free(k);
 		return;
@@ -349,7 +361,7 @@ publish_to(struct channel *c, struct fact *f)
 	if (c->kept_b <= KEPT_MAX_B)
 		return;
 	if (c->is_live || c->asks >= ASKS_MAX) {
-		lagged(c);
+		fail(c, "lagged", 503);
 	} else { /* all of it is in the database: a new snapshot will have it */
 		drop_kept(c);
 		c->is_flooded = true;
@@ -413,29 +425,57 @@ skip_of(const struct channel *c, const struct fact *f)
 	return at && at->part && at->inc == f->inc && at->seq == f->seq ? (unsigned)at->part : 0;
 }
 
-/* Put the replay in front of what came live in the meantime, without what is in both. */
-static void
-queue_replay(struct channel *c, const json_t *rows, const struct cursor *end)
+/* Queue the rows of the answer; *at: what was seen before them, then with them. Returns the largest number. */
+static int64_t
+queue_rows(struct channel *c, const json_t *rows, struct cursor *at)
 {
 	_cleanup_free_ struct fact **facts =
 	    xcalloc(json_array_size(rows) + 1, sizeof(struct fact *));
 	unsigned n = facts_of(rows, facts);
+	int64_t last = -1;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct kept *k = kept_new(facts[i]);
+
+		k->is_replay = true;
+		k->skip = skip_of(c, facts[i]);
+		fact_set_place(facts[i], at);
+		cursor_advance(at, facts[i]->no, facts[i]->inc, facts[i]->seq);
+		append(c, k);
+		if (facts[i]->first + facts[i]->n - 1 > last)
+			last = facts[i]->first + facts[i]->n - 1;
+		fact_put(facts[i]);
+	}
+	return last;
+}
+
+/* There is more: what came live in the meantime will be in a later page. */
+static void
+queue_page(struct channel *c, const json_t *rows)
+{
+	struct cursor at = c->since ? *c->since : (struct cursor){0};
+	int64_t last;
+
+	drop_kept(c);
+	last = queue_rows(c, rows, &at);
+	c->asks = 0;
+	if (c->is_run)
+		c->since_no = last; /* rows of a run come by number */
+	else if (c->since)
+		*c->since = at;
+}
+
+/* The last page, in front of what came live in the meantime, without what is in both. */
+static void
+queue_replay(struct channel *c, const json_t *rows, const struct cursor *end)
+{
 	struct kept *live = c->kept;
 	struct cursor at = c->since ? *c->since : (struct cursor){0};
 
 	c->kept = NULL;
 	c->kept_tail = &c->kept;
 	c->kept_b = 0;
-	for (unsigned i = 0; i < n; i++) {
-		struct kept *k = kept_new(facts[i]);
-
-		k->is_replay = true;
-		k->skip = skip_of(c, facts[i]);
-		fact_set_place(facts[i], &at);
-		cursor_advance(&at, facts[i]->no, facts[i]->inc, facts[i]->seq);
-		append(c, k);
-		fact_put(facts[i]);
-	}
+	queue_rows(c, rows, &at);
 	set_seen(c, xcalloc(1, sizeof(*c->seen)));
 	*c->seen = *end;
 	c->is_live = true;
@@ -471,6 +511,17 @@ answer_joined(struct channel *c, json_t *snapshot, const char *end, bool has_gap
 	    "resumed", c->has_since && !has_gap, "gap", has_gap);
 	text = json_text(response);
 	answer_join(c, "ok", text);
+	c->is_joined = true;
+}
+
+/* What the database refused, said as the client expects it: as its join's reply, or later. */
+static void
+refuse(struct channel *c, const char *reason, int code, bool may_retry)
+{
+	if (c->is_joined)
+		fail(c, reason, code);
+	else
+		refuse_join(c, reason, code, may_retry);
 }
 
 static void
@@ -480,14 +531,14 @@ on_joined(void *arg, const PGresult *res, const struct err *e)
 	_cleanup_json_ json_t *body = NULL, *rows = NULL;
 	const char *end, *text, *run;
 	struct cursor at;
-	bool has_gap;
 
 	if (e || c->is_gone)
 		return; /* an error comes again at the commit */
+	c->is_asking = false;
 	text = store_str(res, 0, "body");
 	body = json_parse(text, strlen(text), &json_limits_frame, NULL);
 	if (store_int(res, 0, "status", 0) != 200) {
-		refuse_join(c, json_get_str(body, "detail", "not found"), 404, false);
+		refuse(c, json_get_str(body, "detail", "not found"), 404, false);
 		return;
 	}
 	run = store_str(res, 0, "run");
@@ -506,15 +557,20 @@ on_joined(void *arg, const PGresult *res, const struct err *e)
 	text = store_str(res, 0, "rows");
 	rows = json_parse(text, strlen(text),
 	    &(struct json_limits){.size_b = 256u << 20, .depth = 32, .tokens = 8000000}, NULL);
-	has_gap = json_array_size(rows) > REPLAY_MAX || !rows;
 	if (cursor_parse(end, &at, NULL) < 0)
 		at.n = 0;
-	answer_joined(c, body, end, has_gap);
-	if (has_gap) {
-		free(take_ptr(&c->since));
-		json_array_clear(rows);
+	if (!rows && c->is_joined) {
+		fail(c, "the events cannot be read", 503);
+		return;
 	}
-	queue_replay(c, rows, &at);
+	if (!c->is_joined)
+		answer_joined(c, body, end, !rows);
+	if (!rows)
+		free(take_ptr(&c->since));
+	if (store_bool(res, 0, "more"))
+		queue_page(c, rows);
+	else
+		queue_replay(c, rows, &at);
 	channel_send_some(c);
 }
 
@@ -528,7 +584,7 @@ on_join_commit(void *arg, _unused_ const PGresult *res, const struct err *e)
 
 		if (!is_denied && e->code != ERR_TRANSIENT)
 			log_error(LOG_GATEWAY, "join of %s: %s", c->topic_name, e->message);
-		refuse_join(c, is_denied ? e->message : "the database does not answer",
+		refuse(c, is_denied ? e->message : "the database does not answer",
 		    is_denied ? 401 : 503, !is_denied);
 	}
 	channel_put(c);
@@ -556,12 +612,13 @@ ask(struct channel *c)
 	_cleanup_json_ json_t *a =
 	    json_pack("{s:s, s:s, s:o, s:o, s:i}", "kind", c->is_run ? "run" : "task", "id", c->id,
 		"vector", c->since ? since_argument(c) : json_null(), "since",
-		c->since_no >= 0 ? json_integer(c->since_no) : json_null(), "limit", REPLAY_MAX);
+		c->since_no >= 0 ? json_integer(c->since_no) : json_null(), "limit", PAGE_ROWS);
 	_cleanup_free_ char *argument = json_text(a);
 	struct store *db = c->sock->gw->db;
 
 	c->refs++;
 	c->asks++;
+	c->is_asking = true;
 	store_send(db, SQL_API_SESSION,
 	    (struct store_param[]){STORE_TEXT(c->sock->token), STORE_TEXT("1")}, 2, NULL, NULL);
 	store_send(

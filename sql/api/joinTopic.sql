@@ -1,7 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- SPDX-FileCopyrightText: The Takt authors
 -- A socket joins: $1 {kind: task|run, id, vector: [{no, inc, seq, skip}]|null, since: event number|null, limit}.
--- In one snapshot: the object, the end of the feed, and the rows after the cursor in the order of each stream.
+-- In one snapshot: the object, the end of the feed, and the first rows after the cursor in the order of each stream.
+-- A page ends where a cursor can stand: of a run rows come by number; else by time, which is made to go only forward
+-- in each stream, so that a page holds the beginning of each and nothing of a run before what happened earlier.
 with a as (select $1::jsonb as a),
 topic as (select case a ->> 'kind' when 'task' then takt.as_uuid(a ->> 'id') end as task,
 	case a ->> 'kind' when 'run' then takt.find_run(a ->> 'id') end as run, a from a),
@@ -16,12 +18,16 @@ fresh as (
 	where e.run_id = t.run and (t.a ->> 'since' is not null or t.a -> 'vector' <> 'null')
 		and (e.incarnation, e.feed_seq) > (v.inc, v.seq)
 		and e.first_seq + jsonb_array_length(e.items) - 1 > coalesce((t.a ->> 'since')::bigint, 0)),
-few as (select * from fresh limit (select (a ->> 'limit')::int + 1 from a))
+placed as (select f.*, case when t.run is null then 0 else f.first_seq end as place,
+	max(f.at) over (partition by f.node_no order by f.incarnation, f.feed_seq) as not_before from fresh f, topic t),
+few as (select p.*, row_number() over (order by p.place, p.not_before, p.node_no, p.incarnation, p.feed_seq) as n
+	from placed p order by n limit (select (a ->> 'limit')::int + 1 from a))
 select case when o.body is null then 404 else 200 end as status,
 	coalesce(o.body, takt.not_found(t.a ->> 'kind', t.a ->> 'id')) as body, t.run, takt.feed_end() as cursor,
 	(select coalesce(jsonb_agg(jsonb_build_object('run', f.run_id, 'task', f.task_id, 'first', f.first_seq, 'no', f.node_no,
 		'inc', f.incarnation, 'seq', f.feed_seq, 'items', f.items)
-		order by f.node_no, f.incarnation, f.feed_seq), '[]') from few f) as rows
+		order by f.node_no, f.incarnation, f.feed_seq), '[]') from few f, a where f.n <= (a.a ->> 'limit')::int) as rows,
+	(select count(*) > (a.a ->> 'limit')::int from few, a group by a.a) is true as more
 from topic t left join lateral (
 	select takt.task_json(k) as body from takt.task k where k.id = t.task
 	union all select takt.run_json(r) from takt.run r where r.id = t.run) o on true;
