@@ -25,6 +25,8 @@
 #define SILENT_MS 60000
 #define CHECK_MS 20000 /* with the timer of 10 s: within 30 s */
 #define WRITES_MAX 64  /* frames for one connection in one turn */
+#define CLOSE_S \
+	10 /* for what is queued and the close frame; a client that does not read gets neither */
 #define SUBPROTOCOL_TOKEN "base64url.bearer.phx."
 
 struct frame_out {
@@ -70,6 +72,7 @@ sock_close(struct sock *s, int code, const char *reason)
 		return;
 	s->close_code = code;
 	s->close_reason = reason;
+	lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_S);
 	lws_callback_on_writable(s->wsi);
 }
 

@@ -4,6 +4,7 @@
 import base64
 import json
 import pathlib
+import struct
 import sys
 import time
 
@@ -270,21 +271,53 @@ def test_two_nodes_in_one_run(rig):
     two.close()
 
 
-def test_gap_is_said(rig):
-    run = rig.engine.run(rig.task("long"))
-    with rig.engine.lock:
-        for i in range(5100):
-            rig.engine._event(run, rig.orgs["default"], rig.engine.c.execute(
-                "select task_id from takt.run where id = %s", (run,)).fetchone()[0], [{"type": "progress", "i": i}])
-        rig.engine.c.commit()
-    with Sock(rig) as s:
-        r = s.join(f"run:{run}", since=0)["response"]
-        assert r["gap"] is True and r["resumed"] is False and r["cursor"] == "5101"
-        rig.engine.events(run, [{"type": "last"}])
-        assert s.recv()[4]["seq"] == 5102
-    with Sock(rig) as s:
-        assert s.join(f"run:{run}", since=1000)["response"]["gap"] is False
-        assert [s.recv()[4]["seq"] for _ in range(4102)] == list(range(1001, 5103))
+def many_events(rig, engine, run, n):
+    """n commits of one event each, as one transaction."""
+    with engine.lock:
+        task = engine.c.execute("select task_id from takt.run where id = %s", (run,)).fetchone()[0]
+        for i in range(n):
+            engine._event(run, rig.orgs["default"], task, [{"type": "progress", "i": i}])
+        engine.c.commit()
+
+
+def test_long_absence_is_replayed_whole(rig):
+    """More rows than one page, again and again, and live events in between: each comes once, in order."""
+    task = rig.task("long")
+    run = rig.engine.run(task)
+    many_events(rig, rig.engine, run, 5100)
+    for topic, since in ((f"run:{run}", 0), (f"run:{run}", "v1."), (f"task:{task}", "v1.")):
+        with Sock(rig) as s:
+            r = s.join(topic, since=since)["response"]
+            assert r["gap"] is False and r["resumed"] is True
+            seen = [s.recv()[4] for _ in range(1500)]
+            rig.engine.events(run, [{"type": "progress"}, {"type": "progress"}])
+            total = rig.get(f"/runs/{run}", rig.token("viewer")).json()["last_event"]
+            seen += [s.recv()[4] for _ in range(total - 1500)]
+            assert [e["seq"] for e in seen] == list(range(1, total + 1)) and s.silent()
+            rig.engine.events(run, [{"type": "progress"}])
+            assert s.recv()[4]["seq"] == total + 1
+        for at in (999, 1000, 1001, 4321):  # every cursor leads on, also those at the edges of pages
+            with Sock(rig) as s:
+                assert s.join(topic, since=seen[at]["cursor"])["response"]["resumed"]
+                assert [s.recv()[4]["seq"] for _ in range(total - at)] == list(range(at + 2, total + 2))
+
+
+def test_long_absence_from_a_run_that_moves(rig):
+    """Pages of two streams: what a run did on one node comes before what it did on the next."""
+    two = FakeEngine(rig.pg, "node-two")
+    task = rig.task("long and moved")
+    runs = [rig.engine.run(task) for _ in range(2)]
+    for i in range(12):
+        many_events(rig, [rig.engine, two][i % 2], runs[i // 2 % 2], 250)
+    for topics in ([f"task:{task}"], [f"run:{run}" for run in runs]):
+        with Sock(rig) as s:
+            for i, topic in enumerate(topics):
+                assert s.join(topic, str(i), since="v1.")["response"]["gap"] is False
+                seen = [s.recv()[4] for _ in range(3002 // len(topics))]
+                for run in runs if len(topics) == 1 else [topic[4:]]:
+                    assert [e["seq"] for e in seen if e["run_id"] == run] == list(range(1, 1502))
+            assert s.silent()
+    two.close()
 
 
 def test_client_that_does_not_read_is_told_and_resumes(rig):
@@ -306,6 +339,17 @@ def test_client_that_does_not_read_is_told_and_resumes(rig):
         r = slow.join(f"run:{run}", "2", since=seen[-1]["cursor"])
         assert r["status"] == "ok" and r["response"]["resumed"]
         assert [slow.recv()[4]["seq"] for _ in range(total - len(seen))] == list(range(len(seen) + 1, total + 1))
+
+
+def test_client_that_never_reads_is_closed(rig):
+    """Its close frame would wait for it forever."""
+    with Sock(rig, rcvbuf=4096) as s:
+        text = json.dumps([None, "1", "x" * 190, "x", {}]).encode()
+        frame = bytes([0x81, 0x80 | 126]) + struct.pack(">H", len(text)) + b"\0\0\0\0" + text
+        end = time.monotonic() + 90
+        with pytest.raises(ConnectionError):
+            while time.monotonic() < end:
+                s.ws.s.sendall(frame * 20)
 
 
 def test_revoked_token_ends_the_socket(rig):
