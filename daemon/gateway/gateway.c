@@ -211,7 +211,7 @@ on_hup(_unused_ struct ev_loop *loop, ev_signal *w, _unused_ int events)
 		    LOG_GATEWAY, "keeping the configuration: %s", err_text(&e, text, sizeof(text)));
 		return;
 	}
-	log_set_level(fresh->log_level);
+	log_init("gateway", fresh->log_level, fresh->log_format);
 	log_info(LOG_GATEWAY, "configuration read again");
 }
 
