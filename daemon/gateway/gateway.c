@@ -256,7 +256,8 @@ gateway_main(const struct conf *conf, struct ev_loop *loop)
 		log_fatal(LOG_GATEWAY, "libsodium does not start");
 	route_init();
 	if (listen_on(&gw) < 0)
-		_exit(1); /* lws 4.1.6 leaks parts of a context it could not make; ours is not open yet */
+		_exit(
+		    1); /* lws 4.1.6 leaks parts of a context it could not make; ours is not open yet */
 	watch(&gw);
 	open_database(&gw);
 	log_info(LOG_GATEWAY, "listening on http://%s", conf->listen);
