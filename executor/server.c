@@ -7,10 +7,13 @@
 #include "executor/executor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/id.h"
 #include "base/io.h"
 #include "base/jsonx.h"
 #include "config.h"
@@ -169,6 +172,19 @@ server_maybe_list(void)
 	send_plugins();
 }
 
+/* The engine keeps its identity in the state directory it shares with its executor. Another node's
+ * engine knows none of our units and would have them all dropped. */
+static bool
+is_our_node(const char *node)
+{
+	char id[UUID_LEN + 1] = "";
+	_cleanup_fd_ int fd = openat(X.state_fd, "node-id", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0 || read(fd, id, UUID_LEN) != UUID_LEN)
+		return true;
+	return strcasecmp(id, node) == 0;
+}
+
 static void
 on_hello(struct conn *c, const json_t *j)
 {
@@ -178,6 +194,14 @@ on_hello(struct conn *c, const json_t *j)
 		log_warn(
 		    LOG_EXEC, "engine speaks protocol %lld, this executor 1", (long long)proto);
 		conn_close(c, "protocol");
+		return;
+	}
+	if (!is_our_node(json_get_str(j, "node", ""))) {
+		log_error(LOG_EXEC,
+		    "the engine of node %s is not ours (node-id in the state directory): its "
+		    "executor_socket names the wrong executor",
+		    json_get_str(j, "node", ""));
+		conn_close(c, "another node's engine");
 		return;
 	}
 	if (X.engine && X.engine != c)

@@ -282,3 +282,28 @@ def test_a_result_that_cannot_be_read_is_a_loss(rig):
     engine.ack(again)
     execrig.wait_for('settled', lambda: os.path.exists(os.path.join(rig.unit_dir(unit.id), 'settled')))
     engine.close()
+
+
+def test_an_engine_of_another_node_is_turned_away(rig):
+    """It would have every unit dropped that it does not know: all of them."""
+    path = os.path.join(rig.state, 'node-id')
+    mine, other = '01a20408-2d89-7694-b8e7-478049fd08ed', '01a20408-2d89-7694-b8e7-478049fd08ee'
+    engine = execrig.Engine(rig)
+    unit = engine.start('witness', {'steps': 1000, 'step_ms': 50})
+    started(engine, [unit])
+    with open(path, 'w', encoding='ascii') as f:
+        f.write(mine + '\n')
+    try:
+        stranger = frames.Peer(rig.state)
+        stranger.send('HELLO', {'proto': 1, 'node': other, 'epoch': 1, 'version': '0'})
+        assert stranger.recv() is None
+        stranger.close()
+        engine.cancel(unit)
+        assert engine.finish(unit).result['class'] == 'cancelled'
+        owner = frames.Peer(rig.state)
+        owner.send('HELLO', {'proto': 1, 'node': mine, 'epoch': 1, 'version': '0'})
+        assert owner.recv().type == 'HELLO'
+        owner.close()
+    finally:
+        os.remove(path)
+    engine.close()
