@@ -23,7 +23,6 @@
 #include "base/banned.h"
 
 #define LEASE_EVERY_S 5.0
-#define FENCE_MS 20000
 #define DAY_S 86400.0
 #define ENTER_AGAIN_S 0.5
 
@@ -194,7 +193,7 @@ bool
 engine_may_claim(const struct engine *e)
 {
 	return e->is_node_up && !e->is_stopping &&
-	       clock_boottime_ms() - e->lease_acked_sent_ms < FENCE_MS;
+	       node_lease_holds(e->lease_acked_sent_ms, clock_boottime_ms());
 }
 
 static void

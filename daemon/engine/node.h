@@ -6,9 +6,14 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "base/err.h"
 
 #include "daemon/store/store.h"
+
+#define NODE_FENCE_MS 20000
 
 struct engine;
 
@@ -23,3 +28,10 @@ void node_timers_start(struct engine *);
 void node_timers_stop(struct engine *);
 /* At an orderly end: the lease is over. done is called when it is committed or cannot be. */
 void node_leave(struct engine *, store_cb *done);
+/* Self-fencing, by BOOTTIME: the lease's 30 s began at the database no earlier than the renewal that
+ * was acknowledged was sent; 10 s before its end nothing new is begun, also after a suspend. */
+static inline bool
+node_lease_holds(int64_t acked_sent_ms, int64_t now_ms)
+{
+	return now_ms - acked_sent_ms < NODE_FENCE_MS;
+}

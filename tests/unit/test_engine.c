@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 
+#include "daemon/engine/node.h"
 #include "daemon/engine/runs.h"
 #include "daemon/record/artifact.h"
 #include "daemon/record/pgarray.h"
@@ -76,6 +77,19 @@ catch_up_table(void **state)
 		if (c->next)
 			assert_int_equal(r.next, utc(c->next));
 	}
+}
+
+/* The lease is 30 s (node_lease.sql); a renewal that is not answered counts for nothing. */
+static void
+self_fencing(void **state)
+{
+	const int64_t sent = 5000000;
+
+	(void)state;
+	assert_true(node_lease_holds(sent, sent));
+	assert_true(node_lease_holds(sent, sent + 19999));
+	assert_false(node_lease_holds(sent, sent + 20000));
+	assert_false(node_lease_holds(sent, sent + 86400000)); /* a suspend counts */
 }
 
 static void
@@ -162,6 +176,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(catch_up_table),
+	    cmocka_unit_test(self_fencing),
 	    cmocka_unit_test(unit_ids),
 	    cmocka_unit_test(artifact_parts),
 	    cmocka_unit_test(binary_arrays),
