@@ -99,7 +99,8 @@ def run_state(dev, run):
 
 
 def conninfo(dev):
-    return re.search(r'^db = "(.*)"$', (dev.state / "taktd.conf").read_text(), re.M)[1] + " user=takt_owner"
+    quoted = re.search(r"^db = '(.*)'$", (dev.state / "taktd.conf").read_text(), re.M)[1]
+    return quoted.replace("\\'", "'") + " user=takt_owner"
 
 
 @pytest.fixture
