@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/id.h"
 #include "base/jsonx.h"
 #include "base/log.h"
@@ -24,6 +25,12 @@
 #define DUE_MAX 200
 /* The occurrences' partitions reach a month back; make older ones when they are needed. */
 #define PARTITIONS_BACK_S (25 * 86400)
+
+/* Zones whose files cannot be read, maybe because tzdata is just being replaced: their schedules
+ * stay as they are and do not stand in front of the others. */
+#define UNREADABLE_MS 60000
+static json_t *unreadable;
+static int64_t unreadable_until_ms;
 
 struct round {
 	struct engine *engine;
@@ -62,14 +69,11 @@ put_catch_up(json_t *row, const struct catch_up *c, const char *was)
 }
 
 static int
-plan(json_t *row, const PGresult *res, int i, int64_t *due, struct err *e)
+plan(json_t *row, const PGresult *res, int i, const struct zone *zone, int64_t *due, struct err *e)
 {
 	struct cron cron;
 	struct cron_policy policy = {0};
-	const struct zone *zone = zone_get(store_str(res, i, "zone"), e);
 
-	if (!zone)
-		return -(int)e->code;
 	if (cron_parse(store_str(res, i, "expr"), &cron, e) < 0 ||
 	    cron_gap_parse(store_str(res, i, "dst_gap"), &policy.gap, e) < 0 ||
 	    cron_fold_parse(store_str(res, i, "dst_fold"), &policy.fold, e) < 0)
@@ -81,9 +85,39 @@ plan(json_t *row, const PGresult *res, int i, int64_t *due, struct err *e)
 	return 0;
 }
 
+static const struct zone *
+readable_zone(const char *name)
+{
+	struct err e = ERR_INIT;
+	const struct zone *zone = zone_get(name, &e);
+
+	if (!zone && !json_object_get(unreadable, name)) {
+		log_error(LOG_SCHEDULE, "schedules in zone %s wait: %s", name, e.message);
+		json_object_set_new(unreadable, name, json_true());
+	}
+	return zone;
+}
+
+/* Of the round before, for a minute. */
+static char *
+unreadable_zones(void)
+{
+	_cleanup_json_ json_t *names = json_array();
+	const char *name;
+	json_t *value;
+
+	if (clock_monotonic_ms() > unreadable_until_ms) {
+		json_object_clear(unreadable);
+		unreadable_until_ms = clock_monotonic_ms() + UNREADABLE_MS;
+	}
+	json_object_foreach(unreadable, name, value)
+	    json_array_append_new(names, json_string(name));
+	return json_text(names);
+}
+
 /* *due: the time that is decided, if it is not the row's. */
 static json_t *
-decide(const PGresult *res, int i, int64_t *due)
+decide(const PGresult *res, int i, const struct zone *zone, int64_t *due)
 {
 	static const char *const same[] = {"id", "was", "expr", "zone"};
 	json_t *row = json_object();
@@ -94,7 +128,7 @@ decide(const PGresult *res, int i, int64_t *due)
 	for (size_t n = 0; n < ARRAY_LEN(same); n++)
 		json_object_set_new(row, same[n], json_string(store_str(res, i, same[n])));
 	json_object_set_new(row, "due", json_string(store_str(res, i, "was")));
-	if (plan(row, res, i, due, &e) < 0) {
+	if (plan(row, res, i, zone, due, &e) < 0) {
 		log_error(LOG_SCHEDULE, "schedule %s cannot be read and stops: %s",
 		    store_str(res, i, "id"), e.message);
 		json_object_set_new(row, "rule", json_string("schedule.invalid"));
@@ -125,7 +159,10 @@ on_due(void *arg, const PGresult *res, const struct err *err)
 	for (int i = 0; !err && i < PQntuples(res); i++) {
 		int64_t old = store_int(res, i, "now_s", 0) - PARTITIONS_BACK_S;
 		int64_t due = store_int(res, i, "due_s", 0);
-		json_t *row = decide(res, i, &due);
+		const struct zone *zone = readable_zone(store_str(res, i, "zone"));
+		if (!zone)
+			continue;
+		json_t *row = decide(res, i, zone, &due);
 		if (store_int(res, i, "due_s", 0) < old)
 			note_month(r, store_int(res, i, "due_s", 0));
 		if (due < old)
@@ -168,6 +205,8 @@ on_read(void *arg, const PGresult *res, const struct err *err)
 
 	(void)res;
 	if (err || json_array_size(r->rows) == 0) {
+		if (r->is_full)
+			engine_want(e, JOB_SCHEDULE);
 		engine_done(e, err);
 		round_free(r);
 		return;
@@ -192,8 +231,11 @@ schedule_start(struct engine *e)
 	r->rows = json_array();
 	r->months = json_object();
 	zone_refresh();
-	store_send(e->store, SQL_ENGINE_SCHEDULE_DUE, (struct store_param[]){STORE_TEXT("200")}, 1,
-	    on_due, r);
+	if (!unreadable)
+		unreadable = json_object();
+	_cleanup_free_ char *zones = unreadable_zones();
+	store_send(e->store, SQL_ENGINE_SCHEDULE_DUE,
+	    (struct store_param[]){STORE_TEXT("200"), STORE_TEXT(zones)}, 2, on_due, r);
 	store_sync(e->store, on_read, r);
 	return true;
 }

@@ -135,6 +135,22 @@ def test_an_expression_that_cannot_be_read_stops_and_says_so(t):
     assert row[:2] == ("skipped", "schedule.invalid") and next_due(t, task) is None
 
 
+def test_a_zone_that_cannot_be_read_waits_and_holds_up_nobody(t):
+    """As while tzdata is replaced: the schedule is as it was when the zone is back."""
+    waiting = t.task("hello", cron="0 0 1 1 *", zone="Nowhere/Land")
+    t.due(waiting, "date_trunc('second', now()) - interval '10 s'")
+    due = next_due(t, waiting)
+    other = t.task("hello", cron="0 0 1 1 *")
+    t.due(other, "date_trunc('second', now())")
+    wait_until(lambda: occurrences(t, other), 30, "the other's occurrence")
+    wait_until(lambda: "schedules in zone Nowhere/Land wait" in (t.root / "engine.log").read_text(), 30, "the reason")
+    assert occurrences(t, waiting) == [] and next_due(t, waiting) == due
+    t.sql("update takt.schedule set zone = 'Europe/Berlin' where task_id = %s", waiting)
+    fired = wait_until(lambda: occurrences(t, waiting), 30, "the occurrence")[0]
+    assert fired[0] == "fired" and fired[2] == due
+    t.sql("delete from takt.schedule where task_id = any(%s::uuid[])", [waiting, other])
+
+
 def test_many_at_the_same_time(t):
     tasks = [t.task("hello", cron="* * * * *", overlap="parallel") for _ in range(250)]
     t.sql("update takt.schedule set next_due_at = date_trunc('second', now()) where task_id = any(%s::uuid[])", tasks)
