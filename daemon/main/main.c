@@ -203,8 +203,9 @@ main(int argc, char **argv)
 	}
 
 	/* 2 identity and log */
-	log_init(role ? role->name : "parent", o.is_debug ? LOG_DEBUG : conf->log_level,
-	    conf->log_format);
+	log_init(role ? role->name : "parent", conf->log_level, conf->log_format);
+	if (o.is_debug)
+		log_force_debug();
 	prctl(PR_SET_NAME, role ? role->process : "taktd");
 
 	/* 3 limits */

@@ -24,6 +24,7 @@ static struct {
 	const char *role;
 	enum log_level level;
 	enum log_format format;
+	bool is_debug;
 	bool trace[LOG_DOMAIN_COUNT];
 	struct {
 		char key[12], value[64];
@@ -34,14 +35,21 @@ void
 log_init(const char *role, enum log_level level, enum log_format format)
 {
 	L.role = role;
-	L.level = level;
+	L.level = L.is_debug ? LOG_DEBUG : level;
 	L.format = format;
 }
 
 void
 log_set_level(enum log_level level)
 {
-	L.level = level;
+	L.level = L.is_debug ? LOG_DEBUG : level;
+}
+
+void
+log_force_debug(void)
+{
+	L.is_debug = true;
+	L.level = LOG_DEBUG;
 }
 
 int

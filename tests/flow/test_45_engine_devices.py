@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from engine import Engine  # noqa: E402
-from pg import wait_until  # noqa: E402
+from pg import BUILD, wait_until  # noqa: E402
 
 PASSWORD = "correct horse battery staple"
 CONFIG = "hostname core-rtr-01\n" + "".join(f"interface eth{i}\n" for i in range(20000))
@@ -171,3 +171,15 @@ def test_a_flood_of_output_is_cut_in_the_middle_and_counted(t):
         assert any(e["type"] == "output" and e.get("cut_b") == cut for e in t.events(run))
         first, last = t.sql("select min(off), max(off + raw_b) from takt.output where run_id = %s", run)[0]
         assert (first, last) == (0, total)
+
+
+def test_reload_takes_the_format_and_leaves_an_option_of_the_command_line(t):
+    log = t.root / "engine.log"
+    t.kill_engine(signal.SIGTERM)
+    t.engine_process = t._spawn("engine", [str(BUILD / "taktd"), "-x", "engine", "-d", "-c", str(t.root / "taktd.conf")])
+    wait_until(lambda: "recovered:" in log.read_text()[-3000:], 30, "the engine")
+    t.write_conf(log_level="error", log_format="json")
+    t.engine_process.send_signal(signal.SIGHUP)
+    assert t.wait_end(t.run(t.task("witness", {"steps": 1}))) == "completed"
+    last = log.read_text().splitlines()[-5:]
+    wait_until(lambda: '"level":"debug"' in log.read_text(), 30, f"debug lines in JSON, not {last}")
