@@ -87,7 +87,15 @@ answer(struct request *r, int status, const char *type, const void *body, size_t
 	buf_adds(b, "\r\n");
 	if (status != 204)
 		buf_add(b, body, n);
-	lws_callback_on_writable(r->wsi);
+	if (!r->is_unproven)
+		lws_callback_on_writable(r->wsi);
+}
+
+void
+answer_take_back(struct request *r)
+{
+	buf_clear(&r->out);
+	r->is_answered = r->has_failed = false;
 }
 
 void

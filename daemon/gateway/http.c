@@ -211,11 +211,10 @@ on_head(struct gateway *gw, struct lws *wsi, struct session *s, const char *uri,
 	if (!method || s->req)
 		return -1;
 	r = s->req = request_new(gw, wsi, method, url);
-	r->is_closing = strcmp(method, "GET") != 0;
-	if (!read_head(r, wsi)) {
-		r->is_closing = true;
+	r->is_closing = true; /* what is refused by its head says so, and ends the connection */
+	if (!read_head(r, wsi))
 		return 0;
-	}
+	r->is_closing = strcmp(method, "GET") != 0;
 	if (r->body_b) {
 		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, BODY_TIMEOUT_S);
 		return 0;
@@ -263,7 +262,7 @@ on_writable(struct lws *wsi, struct session *s)
 	size_t left;
 	bool is_closing;
 
-	if (!r || !r->is_answered)
+	if (!r || !r->is_answered || r->is_unproven)
 		return 0;
 	left = r->out.n - LWS_PRE - r->out_off;
 	if (left > WRITE_MAX_B)

@@ -16,6 +16,7 @@
 #include "base/log.h"
 
 #include "daemon/gateway/gateway_priv.h"
+#include "daemon/gateway/guard.h"
 
 #include "base/banned.h"
 
@@ -258,6 +259,21 @@ statement_argument(const struct request *r)
 	return json_text(a);
 }
 
+static bool
+is_token_refused(const struct err *e)
+{
+	return e && !strcmp(e->field, "TK401");
+}
+
+/* The database has looked at the token. */
+static void
+learn(struct request *r, const struct err *e)
+{
+	r->is_unproven = false;
+	if (!e || !strncmp(e->field, "TK4", 3))
+		guard_learn(r->wsi, r->token, !is_token_refused(e));
+}
+
 static const char *
 column(const PGresult *res, const char *name)
 {
@@ -339,6 +355,7 @@ request_4_on_commit(void *arg, _unused_ const PGresult *res, const struct err *e
 {
 	struct request *r = arg;
 
+	learn(r, e);
 	if (e)
 		refuse_database(r, e);
 	else if (!r->sql_status)
@@ -351,18 +368,44 @@ request_4_on_commit(void *arg, _unused_ const PGresult *res, const struct err *e
 	request_put(r);
 }
 
+static void
+on_proof(void *arg, _unused_ const PGresult *res, const struct err *e)
+{
+	struct request *r = arg;
+
+	learn(r, e);
+	if (e) {
+		answer_take_back(r);
+		refuse_database(r, e);
+	} else if (r->wsi)
+		lws_callback_on_writable(r->wsi);
+	request_put(r);
+}
+
+/* The request is refused for what is in it. Only who may use the operation is told, so ask first. */
+static void
+prove(struct request *r)
+{
+	char rank[2] = {(char)('0' + r->route->rank), '\0'};
+
+	request_get(r);
+	store_send(r->gw->db, SQL_API_SESSION,
+	    (struct store_param[]){STORE_TEXT(r->token), STORE_TEXT(rank)}, 2, NULL, NULL);
+	store_sync(r->gw->db, on_proof, r);
+}
+
 /* Step 3: the hook, then the statement. */
 void
 request_execute(struct request *r)
 {
 	struct err e = ERR_INIT;
 
-	if (r->route->hook && r->route->hook->prepare && r->route->hook->prepare(r, &e) < 0) {
+	if (r->route->hook && r->route->hook->prepare && r->route->hook->prepare(r, &e) < 0)
 		refuse(r, &e);
-		return;
-	}
 	if (!r->is_answered && r->wsi)
 		run_statement(r, r->route->sql, request_4_on_commit);
+	else if (r->is_unproven)
+		prove(r);
 }
 
 static void
@@ -370,6 +413,7 @@ request_2_on_read(void *arg, _unused_ const PGresult *res, const struct err *e)
 {
 	struct request *r = arg;
 
+	learn(r, e);
 	if (e)
 		refuse_database(r, e);
 	else if (r->sql_status >= 400)
@@ -422,10 +466,14 @@ request_start(struct request *r)
 		    r, 401, "unauthorized", "a token is needed: Authorization: Bearer takt_...");
 		return;
 	}
-	if (!check_all(r))
-		return;
 	if (r->route->sql == SQL_NONE) {
-		r->route->hook->prepare(r, NULL);
+		if (check_all(r))
+			r->route->hook->prepare(r, NULL);
+		return;
+	}
+	if (!guard_allows(r->wsi, r->token)) {
+		answer_refusal(r, 429, "too_many_failures",
+		    "too many unknown tokens came from this address; wait ten seconds");
 		return;
 	}
 	if (r->gw->is_stopping || !store_is_up(r->gw->db) ||
@@ -435,7 +483,11 @@ request_start(struct request *r)
 					   : "the database cannot be reached; try again");
 		return;
 	}
-	if (r->route->read != SQL_NONE)
+	r->is_unproven = r->route->rank > 0;
+	if (!check_all(r)) {
+		if (r->is_unproven)
+			prove(r);
+	} else if (r->route->read != SQL_NONE)
 		run_statement(r, r->route->read, request_2_on_read);
 	else
 		request_execute(r);

@@ -40,6 +40,7 @@ struct request {
 	size_t body_b;               /* Content-Length */
 	bool is_started, is_closing; /* is_closing: the connection ends with the answer */
 	bool has_failed;             /* the answer is a problem already */
+	bool is_unproven; /* the token was not looked at: what is wrong with the request waits */
 
 	int sql_status; /* what the statement answered */
 	char *sql_body, *etag;
@@ -73,4 +74,6 @@ void answer_problem(struct request *, int status, const char *code, const struct
 /* With nothing but a sentence. */
 void answer_refusal(struct request *, int status, const char *code, const char *fmt, ...)
     _printf_(4, 5);
+/* Forget an answer that was held back because the caller is unproven. */
+void answer_take_back(struct request *);
 const char *status_title(int status);

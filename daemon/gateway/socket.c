@@ -16,6 +16,7 @@
 
 #include "daemon/gateway/channel.h"
 #include "daemon/gateway/gateway_priv.h"
+#include "daemon/gateway/guard.h"
 
 #include "base/banned.h"
 
@@ -144,6 +145,8 @@ socket_filter(struct gateway *gw, struct lws *wsi)
 		status = 401;
 	else if (!find_version(wsi))
 		status = 403;
+	else if (!guard_allows(wsi, token))
+		status = 429;
 	else if (gw->is_stopping)
 		status = 503;
 	if (!status)
@@ -158,6 +161,8 @@ check_token_2(void *arg, _unused_ const PGresult *res, const struct err *e)
 	struct sock *s = arg;
 
 	s->is_checking = false;
+	if (!e || !strcmp(e->field, "TK401"))
+		guard_learn(s->wsi, s->token, !e);
 	if (e && !strncmp(e->field, "TK4", 3))
 		sock_close(s, LWS_CLOSE_STATUS_POLICY_VIOLATION, "the token is not valid");
 	sock_put(s);

@@ -4,6 +4,7 @@
 import json
 import pathlib
 import re
+import signal
 import socket
 import sys
 
@@ -200,6 +201,36 @@ def test_keepalive_after_get(rig):
         for _ in range(20):
             assert s.get(f"{rig.url}/api/v1/nodes", headers={"Authorization": f"Bearer {rig.token('viewer')}"},
                          timeout=10).status_code == 200
+
+
+def test_head_that_is_refused_says_that_the_connection_ends(rig):
+    """A client that keeps connections must not send its next request into one that is being closed."""
+    r = Raw(rig)
+    status, headers, _ = r.send(f"GET /api/v1/healthz?x={'y' * 3000} HTTP/1.1\r\nHost: x\r\n\r\n".encode()).answer()
+    assert status == 400 and headers["connection"] == "close" and r.answer() is None
+
+
+def test_reload_changes_level_and_format():
+    with Rig() as rig:
+        conf = pathlib.Path(rig.root, "taktd.conf")
+        conf.write_text(conf.read_text().replace("log_level = debug", "log_level = info\nlog_format = json"))
+        rig.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: rig.log_text().rstrip().endswith("}"), what="a line of JSON")
+        assert "configuration read again" in str(json.loads(rig.log_text().splitlines()[-1]))
+        rig.get("/healthz", None)
+        assert "healthz" not in rig.log_text().splitlines()[-1]
+
+
+def test_flood_of_unknown_tokens(rig):
+    """It stops at the gateway, and who was known before is served on."""
+    viewer, late = rig.token("viewer"), rig.token("operator")
+    assert rig.get("/whoami", viewer).status_code == 200
+    answers = [rig.get("/whoami", f"takt_{i:043}").status_code for i in range(120)]
+    assert answers[:100] == [401] * 100 and answers[-1] == 429
+    assert rig.get("/whoami", viewer).status_code == 200
+    r = rig.get("/whoami", late)
+    assert r.status_code == 429 and r.json()["code"] == "too_many_failures" and r.headers["Retry-After"]
+    wait_until(lambda: rig.get("/whoami", late).status_code == 200, what="the end of the window")
 
 
 def test_post_without_length_is_an_empty_body(rig):

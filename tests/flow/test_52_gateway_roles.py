@@ -108,6 +108,23 @@ def test_too_small_a_role_changes_nothing(rig, method, path, role, body):
 
 
 @pytest.mark.parametrize("method,path,role,body", [p for p in operations() if p.values[2] != "none"])
+def test_who_may_not_learns_nothing_of_what_is_wrong(rig, method, path, role, body):
+    """Role first: a request that breaks the contract is told so only to those who might have sent a right one."""
+    for who, rank in RANK.items():
+        r = rig.request(method, rig.default.path(path) + "?nonsense=1", None if who == "none" else rig.token(who),
+                        **({} if body is None else {"json": []}))
+        assert r.status_code == (401 if who == "none" else 403 if rank < RANK[role] else 400), (who, r.text)
+
+
+def test_stranger_does_not_learn_task_types(rig):
+    r = rig.post("/tasks", "takt_" + "B" * 43, {"name": "x", "task_type": "none_such"})
+    assert r.status_code == 401 and "hello" not in r.text
+    r = rig.post("/tasks", rig.token("viewer"), {"name": "x", "task_type": "none_such"})
+    assert r.status_code == 403 and "hello" not in r.text
+    assert "hello" in rig.post("/tasks", rig.token("admin"), {"name": "x", "task_type": "none_such"}).text
+
+
+@pytest.mark.parametrize("method,path,role,body", [p for p in operations() if p.values[2] != "none"])
 def test_another_organisation_sees_and_changes_nothing(rig, method, path, role, body):
     path_, body = rig.default.path(path), BODIES.get(path, body) if method not in ("GET", "DELETE") else None
     if path_ == path and method != "GET":

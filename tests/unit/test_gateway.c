@@ -13,6 +13,7 @@
 
 #include "daemon/gateway/cursor.h"
 #include "daemon/gateway/fact.h"
+#include "daemon/gateway/guard.h"
 #include "daemon/gateway/phx.h"
 #include "daemon/gateway/task_def.h"
 
@@ -222,6 +223,22 @@ definitions(_unused_ void **state)
 	json_decref(hello);
 }
 
+static void
+guard_stops_who_tries_tokens(_unused_ void **state)
+{
+	guard_learn_at("10.0.0.1", "known", true, 1000);
+	for (int i = 0; i < GUARD_FAILS; i++) {
+		assert_true(guard_allows_at("10.0.0.1", "guess", 1000 + i));
+		guard_learn_at("10.0.0.1", "guess", false, 1000 + i);
+	}
+	assert_false(guard_allows_at("10.0.0.1", "guess", 2000));
+	assert_true(guard_allows_at("10.0.0.1", "known", 2000));
+	assert_true(guard_allows_at("10.0.0.2", "guess", 2000));
+	guard_learn_at("10.0.0.1", "known", false, 2000); /* revoked meanwhile */
+	assert_false(guard_allows_at("10.0.0.1", "known", 2000));
+	assert_true(guard_allows_at("10.0.0.1", "guess", 1001 + GUARD_WINDOW_MS));
+}
+
 int
 main(void)
 {
@@ -234,6 +251,7 @@ main(void)
 	    cmocka_unit_test(fact_cursor_of_a_part),
 	    cmocka_unit_test(frames),
 	    cmocka_unit_test(definitions),
+	    cmocka_unit_test(guard_stops_who_tries_tokens),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
