@@ -19,8 +19,17 @@
 void
 set_str(json_t *obj, const char *key, const char *value)
 {
-	if (value && *value)
-		json_object_set_new(obj, key, json_string(value));
+	if (!value || !*value)
+		return;
+	json_t *text = json_string(value);
+	/* A buffer of fixed size may have cut it inside a character: without that one it is a text again. */
+	if (!text) {
+		size_t n = strlen(value);
+		while (n > 1 && ((unsigned char)value[n - 1] & 0xc0) == 0x80)
+			n--;
+		text = json_stringn(value, n - 1);
+	}
+	json_object_set_new(obj, key, text);
 }
 
 void

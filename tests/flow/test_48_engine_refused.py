@@ -2,11 +2,14 @@
 # SPDX-FileCopyrightText: The Takt authors
 """What the database will not take, planted by a trigger: it ends its own unit and stops nobody else."""
 import pathlib
+import socket
 import sys
+import threading
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import frames  # noqa: E402
 from engine import Engine  # noqa: E402
 from pg import wait_until  # noqa: E402
 
@@ -94,3 +97,79 @@ def test_a_run_that_cannot_be_recorded_at_all_waits_and_stops_nobody(t):
     t.start_engine()
     assert t.wait_end(bad) == "completed"
     assert t.one("select count(*) from takt.attempt where run_id = %s", bad) == 1
+
+
+def test_a_long_message_is_cut_between_characters(t):
+    for why in ("ä" * 900, "x" + "ä" * 900, "€" * 600, "x" + "€" * 600, "xx" + "€" * 600):
+        run = t.run(t.task("witness", {"fail": why, "rc": -200}))
+        assert t.wait_end(run) == "failed"
+        message = t.summary(run)["message"]
+        assert len(message.encode()) > 390 and why.startswith(message)
+
+
+class FakeExecutor:
+    """Offers the type `odd` and answers every START with what it is told."""
+
+    def __init__(self, state, answer):
+        self.answer = answer
+        self.starts = []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.bind(str(state / "executor.sock"))
+        self.socket.listen()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        try:
+            while True:
+                self.talk(self.socket.accept()[0])
+        except OSError:
+            return  # closed by the test
+
+    def talk(self, peer):
+        def send(name, obj):
+            peer.send(frames.encode(name, obj))
+        with peer:
+            while data := peer.recv(frames.FRAME_MAX):
+                frame = frames.decode(data)
+                if frame.type == "HELLO":
+                    send("HELLO", {"proto": 1, "version": "0", "boot_id": "x", "max_units": 9, "seal_ready": False})
+                    send("PLUGIN", {"file": "odd.so", "status": "loaded", "reason": "", "name": "odd", "version": "1",
+                                    "abi": "1.0", "digest": "", "types": [{"id": "odd", "version": "1", "caps": []}]})
+                    send("READY", {})
+                elif frame.type == "START":
+                    self.starts.append(frame.json["unit"])
+                    send("REFUSED", {"unit": frame.json["unit"], "epoch": frame.json["epoch"],
+                                     "code": "plugin.unknown_type", "message": "as told", "hint": "", **self.answer})
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+@pytest.mark.parametrize("name,attempts", [("unsupported", 1), ("parameters", 1), ("cancelled", 1), ("internal", 2),
+                                           ("no such class", 2)])
+def test_a_refusal_ends_the_unit_by_its_class(name, attempts):
+    with Engine(executor=False) as t:
+        fake = FakeExecutor(t.state, {"class": name})
+        try:
+            run = t.run(t.task("odd", max_retries=1))
+            assert t.wait_end(run) == "failed"
+            assert len(fake.starts) == attempts
+            known = name if name != "no such class" else "internal"
+            assert t.sql("select distinct error_class, error ->> 'code' from takt.unit where run_id = %s", run) == [
+                (known, "plugin.unknown_type")]
+        finally:
+            fake.close()
+
+
+def test_a_refusal_for_now_is_tried_until_the_deadline():
+    with Engine(executor=False) as t:
+        fake = FakeExecutor(t.state, {"class": "transient", "code": "executor.full"})
+        try:
+            run = t.run(t.task("odd", timeout_seconds=3))
+            assert t.wait_end(run) == "timed_out"
+            assert len(fake.starts) > 1 and set(fake.starts) == {f"{run}.1.0"}
+            assert t.one("select error ->> 'code' from takt.unit where run_id = %s", run) == "takt.deadline"
+        finally:
+            fake.close()
