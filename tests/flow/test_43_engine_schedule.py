@@ -31,8 +31,7 @@ def next_due(t, task):
 
 def test_a_due_time_fires_once_and_never_early(t):
     task = t.task("hello", cron="* * * * *")
-    t.due(task, "date_trunc('second', now()) + interval '3 s'")
-    due = next_due(t, task)
+    due = t.due(task, "date_trunc('second', now()) + interval '3 s'")
     row = wait_until(lambda: occurrences(t, task), 30, "the occurrence")[0]
     assert row[:2] == ("fired", "due") and row[2] == due
     run = row[3]
@@ -57,8 +56,7 @@ def test_the_zone_decides(t):
 
 def test_after_a_pause_the_latest_fires_and_the_others_are_one_row(t):
     task = t.task("hello", cron="* * * * *")
-    t.due(task, "date_trunc('minute', now()) - interval '2 hours'")
-    first = next_due(t, task)
+    first = t.due(task, "date_trunc('minute', now()) - interval '2 hours'")
     rows = wait_until(lambda: len(o := occurrences(t, task)) >= 2 and o, 30, "two occurrences")
     skipped, fired = rows[0], rows[1]
     assert skipped[:3] == ("skipped", "catchup.latest", first)
@@ -138,8 +136,7 @@ def test_an_expression_that_cannot_be_read_stops_and_says_so(t):
 def test_a_zone_that_cannot_be_read_waits_and_holds_up_nobody(t):
     """As while tzdata is replaced: the schedule is as it was when the zone is back."""
     waiting = t.task("hello", cron="0 0 1 1 *", zone="Nowhere/Land")
-    t.due(waiting, "date_trunc('second', now()) - interval '10 s'")
-    due = next_due(t, waiting)
+    due = t.due(waiting, "date_trunc('second', now()) - interval '10 s'")
     other = t.task("hello", cron="0 0 1 1 *")
     t.due(other, "date_trunc('second', now())")
     wait_until(lambda: occurrences(t, other), 30, "the other's occurrence")

@@ -189,9 +189,10 @@ class Engine:
         return task
 
     def due(self, task, when):
-        """Set the schedule's next time; `when` is an SQL expression."""
-        self.sql(f"update takt.schedule set next_due_at = {when} where task_id = %s", task)
+        """Set the schedule's next time; `when` is an SQL expression. Returns it: the engine may move on at once."""
+        due = self.one(f"update takt.schedule set next_due_at = {when} where task_id = %s returning next_due_at", task)
         self.sql("notify takt_schedule")
+        return due
 
     def command(self, kind, body, run):
         command = str(uuid.uuid4())
