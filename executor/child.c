@@ -51,11 +51,11 @@ reset_signals(void)
 
 /* Standard descriptors; returns the host's own for log lines, whatever run() does to 1 and 2. */
 static int
-set_descriptors(const struct child_fds *fds)
+set_descriptors(const struct child_fds *fds, int plugin_fd)
 {
 	int log = fcntl(fds->output, F_DUPFD_CLOEXEC, 3);
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	const int keep[] = {fds->frames, fds->cancel, fds->input, log};
+	const int keep[] = {fds->frames, fds->cancel, fds->input, log, plugin_fd};
 
 	if (log < 0 || null < 0)
 		_exit(120);
@@ -85,12 +85,13 @@ child_main(const struct keeper_job *job, const struct child_fds *fds, int64_t de
 	setsid();
 	setrlimit(RLIMIT_CORE, &no_core);
 	reset_signals();
-	setup.log_fd = set_descriptors(fds);
+	setup.log_fd = set_descriptors(fds, job->plugin_fd);
 	/* In place, so that /proc/PID/environ shows it in this process and all it forks. */
 	memcpy(job->env_tag, job->meta.tag, UNIT_TAG_LEN);
 	log_init("unit", job->log_level, job->log_format);
 	if (!entry)
-		entry = loader_open(job->plugin_path, &e);
+		entry = loader_open(job->plugin_fd, &e);
+	close(job->plugin_fd);
 	setup.type = entry ? loader_type(entry, job->meta.type) : NULL;
 	if (!setup.type)
 		log_fatal(LOG_PLUGIN, "%s: %s", job->plugin_path,

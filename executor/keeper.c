@@ -34,7 +34,7 @@ static struct keeper K;
 static void
 become_keeper(struct keeper *k)
 {
-	const int keep[] = {k->job->dirfd, k->job->control_fd, k->job->input_fd};
+	const int keep[] = {k->job->dirfd, k->job->control_fd, k->job->input_fd, k->job->plugin_fd};
 	sigset_t set;
 
 	prctl(PR_SET_NAME, "takt-keeper");

@@ -26,6 +26,7 @@ struct keeper_job {
 	int control_fd; /* to the executor that started it */
 	int input_fd;   /* memfd: never read here, only by the plugin process */
 	const char *plugin_path;
+	int plugin_fd;                  /* the checked file; only a cold unit loads it */
 	const takt_plugin_entry *entry; /* NULL: the plugin process loads it itself (cold) */
 	enum log_level log_level;
 	enum log_format log_format;

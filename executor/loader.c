@@ -59,7 +59,9 @@ loader_check_file(const char *path, char digest[LOADER_DIGEST_LEN + 1], struct e
 	if (st.st_size > (off_t)LOADER_FILE_MAX)
 		return err_set(e, ERR_TOO_BIG, "%lld bytes, at most %u are allowed",
 		    (long long)st.st_size, LOADER_FILE_MAX);
-	return digest_fd(fd, digest, e);
+	if (digest_fd(fd, digest, e) < 0)
+		return -e->code;
+	return take_fd(&fd);
 }
 
 /* Header first, in this order: nothing behind it is read before it fits. */
@@ -82,13 +84,20 @@ check_header(const takt_plugin_entry *p, struct err *e)
 }
 
 const takt_plugin_entry *
-loader_open(const char *path, struct err *e)
+loader_open(int fd, struct err *e)
 {
 	const takt_plugin_entry *entry;
-	void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	char path[32];
+	void *lib;
 
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!lib) {
-		err_set(e, ERR_INVALID, "cannot be loaded: %s", dlerror());
+		const char *why = dlerror();
+		size_t n = strlen(path);
+
+		err_set(e, ERR_INVALID, "cannot be loaded: %s",
+		    strncmp(why, path, n) == 0 && why[n] == ':' ? why + n + 2 : why);
 		return NULL;
 	}
 	entry = dlsym(lib, ENTRY_SYMBOL);

@@ -15,10 +15,13 @@
 #define LOADER_DIGEST_LEN 64
 #define LOADER_FILE_MAX (256u << 20)
 
-/* Regular file, owner root or us, not writable by group or others; digest: SHA-256 in hex. */
+/*
+ * Regular file, owner root or us, not writable by group or others; digest: SHA-256 in hex. Returns a
+ * descriptor of that file, which is the one to load: the path may name another one by now.
+ */
 int loader_check_file(const char *path, char digest[LOADER_DIGEST_LEN + 1], struct err *e);
 /* dlopen, find the entry and hold its header against this Takt; messages give both values. */
-const takt_plugin_entry *loader_open(const char *path, struct err *e);
+const takt_plugin_entry *loader_open(int fd, struct err *e);
 /* The descriptor as the PLUGIN frame has it (name, version, abi, types), or NULL: what is wrong. */
 json_t *loader_describe(const takt_plugin_entry *entry, struct err *e);
 /* The task type of that id; NULL if there is none. */

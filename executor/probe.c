@@ -65,15 +65,16 @@ probe_main(const char *path)
 	struct err e = ERR_INIT;
 	const takt_plugin_entry *entry;
 	json_t *j;
-	int out = take_stdout();
+	int out = take_stdout(), file;
 
 	setrlimit(RLIMIT_CORE, &no_core);
 	setrlimit(RLIMIT_CPU, &cpu);
 	if (out < 0 || sodium_init() < 0)
 		return 1;
-	if (loader_check_file(path, digest, &e) < 0)
+	file = loader_check_file(path, digest, &e);
+	if (file < 0)
 		refuse(out, &e);
-	entry = loader_open(path, &e);
+	entry = loader_open(file, &e);
 	j = entry ? loader_describe(entry, &e) : NULL;
 	if (!j)
 		refuse(out, &e);

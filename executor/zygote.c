@@ -27,6 +27,7 @@
 struct zygote {
 	const char *path, *digest;
 	bool is_cold;
+	int file_fd; /* the file of that digest, whatever stands at path by now */
 	enum log_level level;
 	enum log_format format;
 	const takt_plugin_entry *entry;
@@ -59,7 +60,8 @@ warm_up(struct zygote *z, const char *const *platform_dirs, struct err *e)
 	json_object_seed(0);
 	if (device_platforms_load(platform_dirs, &platforms) < 0)
 		log_warn(LOG_ZYGOTE, "platforms: %s", platforms.message);
-	if (loader_check_file(z->path, digest, e) < 0)
+	z->file_fd = loader_check_file(z->path, digest, e);
+	if (z->file_fd < 0)
 		return -e->code;
 	if (strcmp(digest, z->digest) != 0)
 		return err_set(e, ERR_CONFLICT,
@@ -67,7 +69,7 @@ warm_up(struct zygote *z, const char *const *platform_dirs, struct err *e)
 		    z->digest);
 	if (z->is_cold)
 		return 0;
-	z->entry = loader_open(z->path, e);
+	z->entry = loader_open(z->file_fd, e);
 	if (!z->entry)
 		return -e->code;
 	if (proc_threads() != 1)
@@ -86,6 +88,7 @@ read_job(const struct zygote *z, const json_t *j, const int *fds, struct keeper_
 	    .control_fd = fds[1],
 	    .input_fd = fds[2],
 	    .plugin_path = z->path,
+	    .plugin_fd = z->file_fd,
 	    .entry = z->entry,
 	    .env_tag = z->env_tag,
 	    .log_level = z->level,

@@ -138,6 +138,12 @@ def test_a_plugin_with_threads_is_loaded_cold():
         zygote = subprocess.run(['ps', '--no-headers', '-o', 'nlwp,args', '--ppid', str(rig.proc.pid)],
                                 capture_output=True, text=True, check=True).stdout
         assert re.search(r'^\s*1 .*threads\.so \w+ cold', zygote, re.M), zygote
+        # What runs is the file that was checked, not the one that has its name now.
+        other = os.path.join(rig.plugins, 'other')
+        shutil.copy(f'{execrig.BUILD}/tests/plugins/witness.so', other)
+        os.rename(other, os.path.join(rig.plugins, 'threads.so'))
+        unit = engine.finish(engine.start('wrong', {}))
+        assert unit.result['class'] == 'passed' and unit.output()[0] == b'it runs\n'
         engine.close()
     finally:
         rig.stop()
