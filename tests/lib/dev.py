@@ -194,6 +194,11 @@ class Dev:
         except (requests.RequestException, ValueError, KeyError):
             return False
 
+    def conninfo(self, role="takt_owner"):
+        """Of the database, as that role; libconfuse's single quotes double a backslash and a quote."""
+        quoted = re.search(r"^db = '(.*)'$", (self.state / "taktd.conf").read_text(), re.M)[1]
+        return re.sub(r"\\(.)", r"\1", quoted) + f" user={role}"
+
     def has_type(self, name):
         status, body = self.api("GET", "/task-types")
         return status == 200 and name in json.dumps(body)

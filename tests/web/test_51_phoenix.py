@@ -5,10 +5,12 @@ import pathlib
 import sys
 import threading
 
+import psycopg
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import web  # noqa: E402
+from dev import BUILD, Dev  # noqa: E402
 from gateway import Rig  # noqa: E402
 from pg import wait_until  # noqa: E402
 
@@ -160,3 +162,30 @@ def test_drain_sends_clients_back(rig, folder):
         rig.start()
         c.wait(lambda c: len(c.heard("joined")) == 2, "the rejoin")
         wait_until(lambda: c.heard("joined")[1]["resumed"], what="a resumed join")
+
+
+def test_whole_takt_under_cuts_and_kills(folder):
+    """Must show 5 on a whole Takt: real units run while the client, the gateway and the engine are cut off or killed."""
+    with Dev(plugin_dirs=[BUILD / "tests/plugins"]) as dev:
+        dev.ready("witness")
+        task = dev.api("POST", "/tasks", {"name": "watched", "task_type": "witness", "overlap": "parallel",
+                                          "parameters": {"label": "w", "steps": 120, "step_ms": 100}})[1]["id"]
+        with web.Client(folder, dev.url.replace("http", "ws") + "/socket", dev.token, f"task:{task}") as c:
+            c.wait(lambda c: c.heard("joined"), "the join")
+            runs = [dev.api("POST", f"/tasks/{task}/run")[1]["id"] for _ in range(3)]
+            for strike in ("cut", "gateway", "cut", "engine", "gateway"):
+                n, joins = len(c.events), len(c.heard("joined"))
+                c.wait(lambda c: len(c.events) > n + 5, f"five more events before the next strike ({strike})")
+                if strike == "cut":
+                    c.say("cut")
+                else:
+                    dev.kill9(strike)
+                if strike != "engine":
+                    c.wait(lambda c: len(c.heard("joined")) > joins, "the rejoin")
+            c.wait(lambda c: sum(e["type"] == "task_completed" for e in c.events) == 3, "the end of three runs", 120)
+            with psycopg.connect(dev.conninfo()) as connection:
+                rows_of = {run: [n for n, in connection.execute(
+                    "select seq from takt.event_item where run_id = %s order by seq", [run])] for run in runs}
+            for run in runs:
+                assert [e["seq"] for e in c.events if e["run_id"] == run] == rows_of[run], run
+            assert len(c.heard("joined")) >= 5 and all(j["resumed"] and not j["gap"] for j in c.heard("joined")[1:])
