@@ -67,9 +67,10 @@ event_print(struct cli *c, const char *type, const json_t *o)
 {
 	const char *state = json_get_str(o, "state", NULL), *at = json_get_str(o, "at", NULL);
 	const char *severity = json_get_str(o, "severity", "info");
-	_cleanup_buf_ struct buf b = {0};
+	_cleanup_buf_ struct buf b = {0}, head = {0};
 	char utc[64];
 
+	buf_addf(&head, "%-16s", type);
 	buf_adds(&b, "");
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
 		const json_t *v = json_object_get(o, parts[i].member);
@@ -84,13 +85,10 @@ event_print(struct cli *c, const char *type, const json_t *o)
 		buf_adds(&b, parts[i].after);
 	}
 	at = print_utc_time(at, utc);
-	printf("%s%-8.8s  %-16s", color_of_severity(c, severity), strlen(at) > 11 ? at + 11 : "",
-	    type);
 	if (state)
-		printf(" [%s]", state);
-	if (c->is_tty)
-		print_escaped(stdout, b.p, b.n);
-	else
-		fwrite(b.p, 1, b.n, stdout);
+		buf_addf(&head, " [%s]", state);
+	printf("%s%-8.8s  ", color_of_severity(c, severity), strlen(at) > 11 ? at + 11 : "");
+	print_line(c, head.p);
+	print_line(c, b.p);
 	printf("%s\n", color_off(c));
 }

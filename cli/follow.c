@@ -152,7 +152,7 @@ take_event(struct follow *f, const char *type, const json_t *payload)
 	if (!f->is_quiet && f->cli->is_json) {
 		_cleanup_free_ char *text = json_text(payload);
 
-		puts(text);
+		print_json_text(text);
 	} else if (!f->is_quiet && strcmp(type, "output") != 0) {
 		event_print(f->cli, type, payload);
 	}
@@ -221,8 +221,11 @@ print_output(struct follow *f, struct unit_output *o, const char *p, size_t n)
 		const char *nl = memchr(p, '\n', n);
 		size_t len = nl ? (size_t)(nl - p) + 1 : n;
 
-		if (!o->is_inside_line)
-			printf("          %-16s | ", name);
+		if (!o->is_inside_line) {
+			fputs("          ", stdout);
+			print_line(f->cli, name);
+			printf("%*s | ", strlen(name) < 16 ? (int)(16 - strlen(name)) : 0, "");
+		}
 		print_device_text(f->cli, p, len);
 		o->is_inside_line = !nl;
 		p += len;

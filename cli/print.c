@@ -4,6 +4,7 @@
 #include "cli/print.h"
 
 #include <libsmartcols/libsmartcols.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -14,13 +15,6 @@
 #include "when/zone.h"
 
 #include "base/banned.h"
-
-void
-print_json(const json_t *j)
-{
-	json_dumpf(j, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
-	putchar('\n');
-}
 
 /* Length of the UTF-8 sequence at p that may be printed as it is, 0 if it must be escaped. */
 static size_t
@@ -67,6 +61,41 @@ print_escaped(FILE *to, const char *p, size_t n)
 	}
 }
 
+/* JSON escapes what is below U+0020 itself; DEL, C1 controls and overrides have two or three bytes at most. */
+void
+print_json_text(const char *text)
+{
+	const unsigned char *p = (const unsigned char *)text;
+
+	for (size_t n = strlen(text); n;) {
+		size_t len = plain_len(p, n), bytes = len           ? len
+						      : p[0] < 0x80 ? 1
+						      : p[0] < 0xe0 ? 2
+								    : 3;
+
+		if (len)
+			fwrite(p, 1, len, stdout);
+		else if (bytes == 1)
+			printf("\\u%04x", p[0]);
+		else
+			printf("\\u%04x",
+			    bytes == 2 ? (p[0] & 0x1f) << 6 | (p[1] & 0x3f)
+				       : (p[0] & 0x0f) << 12 | (p[1] & 0x3f) << 6 | (p[2] & 0x3f));
+		p += bytes;
+		n -= bytes;
+	}
+	putchar('\n');
+}
+
+void
+print_json(const json_t *j)
+{
+	char *text = json_dumps(j, JSON_INDENT(2) | JSON_ENCODE_ANY);
+
+	print_json_text(text ? text : "null");
+	free(text);
+}
+
 void
 print_device_text(struct cli *c, const char *p, size_t n)
 {
@@ -74,6 +103,17 @@ print_device_text(struct cli *c, const char *p, size_t n)
 		print_escaped(stdout, p, n);
 	else
 		fwrite(p, 1, n, stdout);
+}
+
+void
+print_line(struct cli *c, const char *text)
+{
+	for (const char *p = text, *nl; *p; p = *nl ? nl + 1 : nl) {
+		nl = strchrnul(p, '\n');
+		print_device_text(c, p, (size_t)(nl - p));
+		if (*nl)
+			fputs("\\n", stdout);
+	}
 }
 
 static const char *
@@ -197,6 +237,16 @@ cell_text(const json_t *o, const struct column *col)
 	}
 }
 
+/* libsmartcols escapes control characters itself, but lets pass what reorders the text. */
+static void
+blot_overrides(char *text)
+{
+	for (char *p = text; *p; p++)
+		if (!strncmp(p, "\xe2\x80", 2) || !strncmp(p, "\xe2\x81", 2))
+			if (!plain_len((unsigned char *)p, strlen(p)) && p[2])
+				memcpy(p, "\xef\xbf\xbd", 3);
+}
+
 void
 print_table(struct cli *c, const json_t *items, const struct column *cols)
 {
@@ -230,6 +280,7 @@ print_table(struct cli *c, const json_t *items, const struct column *cols)
 		for (size_t k = 0; cols[k].head; k++) {
 			_cleanup_free_ char *text = cell_text(o, &cols[k]);
 
+			blot_overrides(text);
 			scols_line_set_data(line, k, text);
 		}
 	}

@@ -29,13 +29,17 @@ struct column {
 void print_table(struct cli *c, const json_t *items, const struct column *cols);
 /* One object, a line a column. With -o json the object is printed. */
 void print_object(struct cli *c, const json_t *o, const struct column *cols);
+/* JSON for programs, and no harm to the terminal that somebody looks at it with. */
 void print_json(const json_t *j);
+void print_json_text(const char *text);
 
 /* Text from a device or a stranger: control characters but \n and \t, DEL, C1 and broken UTF-8 as
  * \xNN. Never passes an escape sequence on. */
 void print_escaped(FILE *to, const char *p, size_t n);
 /* To standard output: as it is, escaped if that is a terminal. */
 void print_device_text(struct cli *c, const char *p, size_t n);
+/* The same for what belongs into one line: its line ends cannot begin another one. */
+void print_line(struct cli *c, const char *text);
 
 /* "2026-11-22 02:00:00 EST" of an RFC 3339 stamp in a zone; "" if either is not understood. */
 const char *print_zone_time(const char *rfc3339, const char *zone, char out[64]);

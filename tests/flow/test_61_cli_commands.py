@@ -147,6 +147,42 @@ def test_a_secret_is_asked_for_without_echo(dev):
     assert dev.json("credential", "show", "typed")["members"] == ["password"]
 
 
+def on_terminal(dev, *args):
+    """What `takt` writes when a terminal is looking on."""
+    import pty
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(BUILD / "takt", ["takt", "--state", str(dev.state), *args], dev.env(TERM="xterm"))
+    shown = b""
+    try:
+        while chunk := os.read(fd, 1000):
+            shown += chunk
+    except OSError:
+        pass
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, shown
+    return shown
+
+
+def test_names_cannot_speak_to_the_terminal(dev):
+    name = "evil\x1b]0;title\x07\x9b31m\x7f\u202eé\nforged"
+    made = dev.json("api", "POST", "/devices", "--data", "-",
+                    input=json.dumps({"name": name, "address": "192.0.2.7", "platform": "frr"}))
+    try:
+        for args in (("device", "list"), ("device", "show", made["id"]), ("-o", "json", "device", "list")):
+            shown = on_terminal(dev, *args)
+            assert b"evil" in shown and "é".encode() in shown, shown
+            text = re.sub(rb"\x1b\[[0-9;]*m", b"", shown) if "json" not in args else shown  # colours are ours
+            for bad in (b"\x1b]", b"\x07", b"\xc2\x9b", b"\x7f", "\u202e".encode()):
+                assert bad not in text, (args, bad, shown)
+        assert name in [d["name"] for d in dev.json("device", "list")]
+        run = task(dev, "told")
+        run = dev.json("task", "run", run["id"])["id"]
+        dev.ok("run", "follow", run)
+        assert b"task_completed" in on_terminal(dev, "run", "timeline", run)
+    finally:
+        dev.ok("device", "delete", made["id"])
+
+
 def test_devices_and_groups(dev, tmp_path):
     dev.ok("credential", "create", "dc", "--username", "admin", "--password-file", "-", input="x\n")
     dev.ok("device", "create", "r1", "--address", "192.0.2.1", "--platform", "frr", "--credential", "dc", "--port", "2201")
