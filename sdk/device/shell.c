@@ -22,6 +22,8 @@
 #define TRAIL_SETTLE_MS 1000 /* a prompt behind text: output without a last line end, or a cut */
 #define LEARN_ROUNDS 5
 #define PROMPT_MAX_B 255
+#define CHUNKS_MAX \
+	64 /* read in one turn: a device that never pauses must not keep us from the clock */
 
 typedef bool is_done(struct takt_ssh *s, const char *line, size_t n);
 
@@ -31,7 +33,7 @@ read_some(struct takt_ssh *s)
 {
 	char chunk[16384];
 	int got = 0;
-	for (;;) {
+	for (int i = 0; i < CHUNKS_MAX; i++) {
 		int n = ssh_channel_read_nonblocking(s->ch, chunk, sizeof(chunk), 0);
 		if (n == 0 || n == SSH_AGAIN)
 			break;
@@ -55,7 +57,11 @@ read_until(struct takt_ssh *s, int64_t until)
 {
 	for (;;) {
 		int rc = read_some(s);
-		if (rc != 0)
+		if (rc > 0) {
+			int w = session_wait_ssh(s, 0); /* no wait: is a cancellation there? */
+			return w < 0 ? w : rc;
+		}
+		if (rc < 0)
 			return rc;
 		rc = session_wait_ssh(s, until);
 		if (rc <= 0)

@@ -441,7 +441,8 @@ def test_one_endless_line_costs_no_time(device):
 
 
 @pytest.mark.parametrize("where", [{"transport": "mute"}, {"deaf_login_ms": 30000}, {"greeting": [{"hang": True}]},
-                                   {"commands": {SHOW: [[{"send": "x"}, {"hang": True}]]}}])
+                                   {"commands": {SHOW: [[{"send": "x"}, {"hang": True}]]}},
+                                   {"greeting": [{"fill": "\r" * 4000, "n": 1 << 40}]}])  # never pauses, and is no text
 def test_cancel_is_seen_everywhere(device, where):
     out = device.probe(device.start(**where), backup=True, cancel_after_ms=700)
     assert (out["rc"], out["code"]) == (-300, "ssh.cancelled")
