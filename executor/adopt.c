@@ -3,8 +3,9 @@
 /*
  * What became of a unit whose keeper we do not (or no longer) hold a socket to: after a restart
  * of the executor, or when a socket closed. In this order: there is a result: finished. The
- * machine was started again: lost. Nobody ever claimed it: nobody will. Its keeper lives: connect
- * and let both prove themselves. Its keeper is dead: end the orphans that carry its tag, then lost.
+ * machine was started again: lost. Nobody ever claimed it: nobody will; forgotten. Its keeper
+ * lives: connect and let both prove themselves. Its keeper is dead: end the orphans that carry its
+ * tag, then lost.
  */
 #include "executor/executor.h"
 
@@ -113,15 +114,35 @@ adopt_proof(struct unit *u, const struct frame *f)
 	}
 }
 
+/* The claim is ours, so no keeper can ever take it: as if START had not come. The engine, which has
+ * heard of no start, does not see it in the listing and sends START again. The directory is put
+ * aside with the claim in it: a keeper that is late finds it there (units_scan removes it). */
+static void
+never_started(struct unit *u)
+{
+	char aside[UNIT_ID_MAX + sizeof(UNIT_ASIDE)];
+
+	snprintf(aside, sizeof(aside), "%s" UNIT_ASIDE, u->meta.unit);
+	if (renameat(X.units_fd, u->meta.unit, X.units_fd, aside) < 0) {
+		lose(u, "the executor ended before the unit was started");
+		return;
+	}
+	log_info(LOG_EXEC, "unit %s was never started, forgotten", u->meta.unit);
+	unit_forget(u);
+	if (!X.adopting)
+		server_maybe_list();
+}
+
 /* Claimed, but no keeper in its meta yet: it is just starting, or it died while it was. */
 static void
 wait_for_keeper(struct unit *u, int dirfd)
 {
 	int r = unit_claim(dirfd, NULL);
 
-	if (r == 1 || (r == 0 && clock_monotonic_ms() - u->since_ms > PATIENCE_MS))
-		lose(u, r == 1 ? "the executor ended before the unit was started"
-			       : "its keeper ended while it started");
+	if (r == 1)
+		never_started(u);
+	else if (r == 0 && clock_monotonic_ms() - u->since_ms > PATIENCE_MS)
+		lose(u, "its keeper ended while it started");
 	else if (r == 0)
 		retry_later(u);
 	else

@@ -21,6 +21,8 @@
 #include "frame/frame.h"
 
 #define DIRS_MAX 16
+/* Ending of the name of a directory whose unit was never started. */
+#define UNIT_ASIDE ".aside"
 #define UNIT_BUCKETS 1024
 
 enum plugin_status { PLUGIN_PROBING, PLUGIN_LOADED, PLUGIN_REFUSED };

@@ -23,6 +23,7 @@
 
 #define SETTLED_KEEP_MS (15 * 60 * 1000)
 #define SETTLED_LOOK_S 20.
+#define ASIDE_KEEP_S 60
 #define OUTPUT_LIMIT_DEFAULT (8 << 20)
 #define OUTPUT_LIMIT_MIN 4096
 #define OUTPUT_LIMIT_MAX (1 << 30)
@@ -561,6 +562,19 @@ scan_one(const char *name)
 		adopt_start(u);
 }
 
+/* Put aside by an earlier executor whose zygotes have long seen its end. */
+static void
+remove_aside(const char *name)
+{
+	const char *end = strstr(name, UNIT_ASIDE);
+	struct stat st;
+
+	if (end && !end[sizeof(UNIT_ASIDE) - 1] &&
+	    fstatat(X.units_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    clock_realtime_us() / 1000000 - st.st_mtime > ASIDE_KEEP_S)
+		unit_dir_remove(X.units_fd, name);
+}
+
 void
 units_scan(void)
 {
@@ -573,6 +587,8 @@ units_scan(void)
 	while (d && (ent = readdir(d)))
 		if (unit_id_valid(ent->d_name))
 			scan_one(ent->d_name);
+		else
+			remove_aside(ent->d_name);
 	if (d)
 		closedir(d);
 	X.adopting--;

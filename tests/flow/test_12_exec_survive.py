@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 
 import pytest
 
@@ -307,3 +308,28 @@ def test_an_engine_of_another_node_is_turned_away(rig):
     finally:
         os.remove(path)
     engine.close()
+
+
+def test_a_unit_that_was_never_claimed_is_forgotten_and_can_be_started(rig):
+    """The executor died between START and the keeper: nothing ran, so nothing is lost."""
+    engine = execrig.Engine(rig)
+    first = engine.start('witness', {'steps': 1})
+    engine.finish(first)
+    engine.close()
+    meta = rig.meta(first.id)
+    rig.kill()
+    again = str(uuid.uuid4()) + '.1.0'
+    os.mkdir(rig.unit_dir(again), 0o700)
+    with open(os.path.join(rig.unit_dir(again), 'meta'), 'w', encoding='ascii') as f:
+        json.dump({k: 0 if k.startswith('keeper') else v for k, v in {**meta, 'unit': again}.items()}, f)
+    rig.start()
+    engine = execrig.Engine(rig, known=[first])
+    assert again not in engine.listed and not os.path.exists(rig.unit_dir(again))
+    # A keeper that comes late finds the claim taken; later the directory goes too.
+    aside = rig.unit_dir(again) + '.aside'
+    assert os.path.exists(aside + '/claim')
+    engine.close()
+    rig.kill()
+    os.utime(aside, (1, 1))
+    rig.start()
+    assert not os.path.exists(aside)
