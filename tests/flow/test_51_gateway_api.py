@@ -505,6 +505,15 @@ def unseal(public, private, sealed):
     return out.raw
 
 
+def test_device_name_has_no_slash(rig, admin):
+    """A snapshot's id is made of it and stands in a path."""
+    r = rig.post("/devices", admin, {"name": "a/b", "address": "192.0.2.8", "platform": "frr"})
+    assert r.status_code == 422 and r.json()["errors"][0]["pointer"] == "/name", r.text
+    d = rig.post("/devices", admin, {"name": "a-b", "address": "192.0.2.8", "platform": "frr"}).json()["id"]
+    assert rig.request("PATCH", f"/devices/{d}", admin, json={"name": "a/b"}).status_code == 422
+    assert rig.request("DELETE", f"/devices/{d}", admin).status_code == 204
+
+
 def test_devices(rig, admin):
     body = {"name": "core-1", "address": "192.0.2.1", "platform": "frr", "groups": ["core", "edge"]}
     r = rig.post("/devices", admin, body)
