@@ -17,6 +17,7 @@
 
 #include "base/jsonx.h"
 #include "executor/loader.h"
+#include "executor/probe.h"
 
 #include "base/banned.h"
 
@@ -194,7 +195,8 @@ judge(struct plugin *p, int status)
 	}
 	j = p->probe_out.n ? json_parse(p->probe_out.p, p->probe_out.n, &json_limits_frame, NULL)
 			   : NULL;
-	if (!json_is_object(j) || WEXITSTATUS(status) != 0) {
+	if (!json_is_object(j) ||
+	    (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != PROBE_REFUSED)) {
 		snprintf(reason, sizeof(reason), "ended its probe with status %d and no descriptor",
 		    WEXITSTATUS(status));
 		plugin_refuse(p, reason);

@@ -26,20 +26,21 @@
 #define PROBE_CPU_S 5
 
 static void
-print_and_exit(int fd, json_t *j)
+print_and_exit(int fd, json_t *j, int status)
 {
 	char *text = json_text(j);
 	size_t n = strlen(text);
 
 	text[n] = 0x0a; /* where the NUL was */
 	/* No exit handlers: they are the plugin's. */
-	_exit(io_write_all(fd, text, n + 1) == 0 ? 0 : 1);
+	_exit(io_write_all(fd, text, n + 1) == 0 ? status : 1);
 }
 
 static void
 refuse(int fd, const struct err *e)
 {
-	print_and_exit(fd, json_pack("{s:s, s:s}", "status", "refused", "reason", e->message));
+	print_and_exit(
+	    fd, json_pack("{s:s, s:s}", "status", "refused", "reason", e->message), PROBE_REFUSED);
 }
 
 /* Constructors may print: keep the real standard output for ourselves. */
@@ -81,6 +82,6 @@ probe_main(const char *path)
 	json_object_set_new(j, "status", json_string("loaded"));
 	json_object_set_new(j, "digest", json_string(digest));
 	json_object_set_new(j, "threads", json_integer(proc_threads()));
-	print_and_exit(out, j);
+	print_and_exit(out, j, 0);
 	return 0;
 }
