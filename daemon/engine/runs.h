@@ -35,7 +35,8 @@ struct outcome {
 	enum rc_class class;
 	bool is_lost;
 	bool is_retryable;
-	bool is_refused; /* the database does not take its reports: its unit is dropped, not settled */
+	bool
+	    is_refused; /* the database does not take its reports: its unit is dropped, not settled */
 	char *code, *message, *hint;
 	json_t *result;
 	char *snapshot_id;
