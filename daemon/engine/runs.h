@@ -47,7 +47,8 @@ struct unit {
 	struct run *run;
 	int no;
 	enum unit_step step;
-	bool was_started; /* the database has it as running, or will at the next commit */
+	int64_t started_us; /* REALTIME of this host, as the keeper says; 0: not yet */
+	bool was_started;   /* the database has it as running, or will at the next commit */
 	bool is_dirty;
 	bool is_held;         /* its result waits for a snapshot to be stored */
 	int64_t journal_next; /* read from the executor up to here */

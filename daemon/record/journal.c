@@ -34,7 +34,7 @@ static void
 on_started(struct engine *e, struct unit *u, const struct frame *f)
 {
 	(void)e;
-	(void)f;
+	u->started_us = json_get_int(f->json, "at_us", 0);
 	u->step = UNIT_RUNNING;
 	u->was_started = true;
 	u->run->has_start = true;

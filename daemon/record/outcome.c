@@ -16,6 +16,8 @@
 
 #include "base/banned.h"
 
+#define AGE_MAX_US INT64_C(86400000000) /* a day: more is a clock that was set */
+
 void
 set_str(json_t *obj, const char *key, const char *value)
 {
@@ -76,6 +78,14 @@ unit_state_name(const struct unit *u)
 	default:
 		return "failed";
 	}
+}
+
+int64_t
+unit_age_us(const struct unit *u)
+{
+	int64_t age = u->started_us ? clock_realtime_us() - u->started_us : 0;
+
+	return age < 0 || age > AGE_MAX_US ? 0 : age;
 }
 
 void

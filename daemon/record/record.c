@@ -109,6 +109,7 @@ unit_row(const struct unit *u)
 	set_int(row, "output_cut_b", u->output_cut_b);
 	set_str(row, "state", unit_state_name(u));
 	json_object_set_new(row, "is_started", json_boolean(u->was_started));
+	set_int(row, "age_us", unit_age_us(u));
 	if (u->step != UNIT_DONE)
 		return row;
 	set_str(row, "error_class", rc_is_success(o->class) ? "" : rc_class_name(o->class));

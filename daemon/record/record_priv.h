@@ -45,6 +45,8 @@ void set_int(json_t *obj, const char *key, int64_t value);
 void record_touch_unit(struct engine *, struct unit *);
 /* The outcome is in u->outcome: make its event. */
 void unit_finish(struct engine *, struct unit *);
+/* Since its start by this host's clock, for the stored start times; 0: unknown, or the clock was set. */
+int64_t unit_age_us(const struct unit *);
 /* True if the unit's result has to wait for its snapshot, which is on its way. */
 bool snapshot_put(struct engine *, struct unit *, int64_t at_us);
 /* The run's row of the batch: its moves, verdict and events. Changes the run's memory to what the

@@ -37,6 +37,18 @@ move(struct run *r, enum task_state to)
 	r->state = to;
 }
 
+/* How long ago the attempt's first unit started, of those that this host saw start. */
+static int64_t
+attempt_age_us(const struct run *r)
+{
+	int64_t age = 0;
+
+	for (unsigned i = 0; i < r->units_n; i++)
+		if (unit_age_us(&r->units[i]) > age)
+			age = unit_age_us(&r->units[i]);
+	return age;
+}
+
 /* The attempt's first unit has started. These events go before all others of the batch. */
 static void
 attempt_start(struct run *r)
@@ -67,7 +79,7 @@ attempt_start(struct run *r)
 	json_array_extend(r->items, after);
 	json_decref(after);
 	if (!r->started_ms)
-		r->started_ms = clock_monotonic_ms();
+		r->started_ms = clock_monotonic_ms() - attempt_age_us(r) / 1000;
 }
 
 static struct retry_tally
@@ -254,6 +266,7 @@ verdict_row(struct run *r)
 	if ((r->has_start || (is_over && to == TASK_completed)) && !r->is_attempt_started) {
 		attempt_start(r);
 		json_object_set_new(row, "is_started", json_true());
+		set_int(row, "age_us", attempt_age_us(r));
 		set_str(row, "attempt_state", "running");
 	}
 	r->has_start = false;

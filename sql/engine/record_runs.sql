@@ -2,7 +2,7 @@
 -- SPDX-FileCopyrightText: The Takt authors
 -- One batch's events and moves: compare-and-set on node, epoch, attempt and state. A run that ends gets
 -- its final row here; run_end then takes it out of live. What is not returned was fenced.
--- $1 node id, $2 [{"run_id","epoch","attempt","was","state","end","is_started","delay_s","attempt_state",
+-- $1 node id, $2 [{"run_id","epoch","attempt","was","state","end","is_started","age_us","delay_s","attempt_state",
 --    "error_class","error","summary","items"}]
 with me as (
 	select n.id, n.no, n.incarnation, coalesce((select max(e.feed_seq) from takt.event e
@@ -10,12 +10,13 @@ with me as (
 	from takt.node n where n.id = $1::uuid
 ), asked as (
 	select * from jsonb_to_recordset($2::jsonb) as a(run_id uuid, epoch bigint, attempt int, was text,
-		state text, "end" text, is_started boolean, delay_s int, attempt_state text,
+		state text, "end" text, is_started boolean, age_us bigint, delay_s int, attempt_state text,
 		error_class text, error jsonb, summary jsonb, items jsonb)
 ), moved as (
 	update takt.live l set event_seq = l.event_seq + jsonb_array_length(a.items),
 		state = coalesce(a.state, l.state),
-		started_at = case when a.is_started then coalesce(l.started_at, now()) else l.started_at end,
+		started_at = case when a.is_started then coalesce(l.started_at,
+			greatest(now() - a.age_us * interval '1 microsecond', l.moved_at)) else l.started_at end,
 		next_at = case when a.state = 'retry_wait' then now() + make_interval(secs => a.delay_s)
 			else l.next_at end,
 		node_id = case when a.state = 'retry_wait' then null else l.node_id end
@@ -26,7 +27,8 @@ with me as (
 ), attempted as (
 	update takt.attempt t set
 		state = coalesce(a.attempt_state, t.state),
-		started_at = case when a.is_started then coalesce(t.started_at, now()) else t.started_at end,
+		started_at = case when a.is_started then coalesce(t.started_at,
+			greatest(now() - a.age_us * interval '1 microsecond', t.opened_at)) else t.started_at end,
 		finished_at = case when a.attempt_state not in ('dispatched', 'running') then now() end,
 		error_class = a.error_class, error = a.error
 	from asked a join moved m on m.run_id = a.run_id
