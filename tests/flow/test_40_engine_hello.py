@@ -32,6 +32,14 @@ def test_hello_by_command(t):
     assert t.one("select last_run_at is not null from takt.task where id = %s", task)
 
 
+def test_a_start_is_the_units_own_not_the_commits(t):
+    """Start and end of a short unit reach the database in one commit, and still lie apart."""
+    run = t.run(t.task("hello", {"steps": 1, "step_ms": 0}))
+    assert t.wait_end(run) == "completed"
+    for table, key in (("run", "id"), ("attempt", "run_id"), ("unit", "run_id")):
+        assert t.one(f"select started_at < finished_at from takt.{table} where {key} = %s", run), table
+
+
 def test_a_command_is_decided_once(t):
     task = t.task("hello")
     run = t.run(task)
