@@ -221,12 +221,6 @@ link_stop(struct link *l)
 }
 
 bool
-link_is_up(const struct link *l)
-{
-	return l->fd >= 0;
-}
-
-bool
 link_send(struct link *l, enum frame_type type, json_t *take_json, int pass_fd)
 {
 	_cleanup_json_ json_t *json = take_json;

@@ -28,7 +28,6 @@ void link_free(struct link *);
 void link_start(struct link *, double delay_s);
 /* Close and stay closed; on_down is not called. */
 void link_stop(struct link *);
-bool link_is_up(const struct link *);
 
 /* Takes json; pass_fd stays the caller's. False when the link is down: the frame is not sent, and
  * recovery will find out what it was about. */

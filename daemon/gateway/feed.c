@@ -34,12 +34,6 @@ struct feed {
 
 static void read_more(struct feed *f);
 
-const struct cursor *
-feed_position(const struct feed *f)
-{
-	return &f->at;
-}
-
 bool
 feed_has_begun(const struct feed *f)
 {

@@ -18,5 +18,3 @@ bool feed_has_begun(const struct feed *);
 
 struct feed *feed_open(struct gateway *);
 void feed_close(struct feed *);
-/* Everything up to here has been handed to the channels. */
-const struct cursor *feed_position(const struct feed *);

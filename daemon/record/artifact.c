@@ -69,14 +69,6 @@ artifacts_find(const struct artifacts *set, const char *kind)
 }
 
 void
-artifacts_each(const struct artifacts *set, void (*fn)(void *, const struct artifact *), void *arg)
-{
-	for (unsigned i = 0; set && i < set->n; i++)
-		if (set->a[i].got == set->a[i].parts)
-			fn(arg, &set->a[i]);
-}
-
-void
 artifacts_free(struct artifacts *set)
 {
 	if (!set)

@@ -31,7 +31,4 @@ struct artifact {
 int artifacts_add(struct artifacts **set, const struct frame *part, struct err *e);
 /* The complete artifact of that kind, or NULL. set may be NULL. */
 const struct artifact *artifacts_find(const struct artifacts *set, const char *kind);
-/* Calls fn for each artifact whose parts are all there. */
-void artifacts_each(
-    const struct artifacts *set, void (*fn)(void *, const struct artifact *), void *arg);
 void artifacts_free(struct artifacts *set);

@@ -40,12 +40,6 @@ log_init(const char *role, enum log_level level, enum log_format format)
 }
 
 void
-log_set_level(enum log_level level)
-{
-	L.level = L.is_debug ? LOG_DEBUG : level;
-}
-
-void
 log_force_debug(void)
 {
 	L.is_debug = true;

@@ -28,8 +28,7 @@ enum log_domain {
 
 /* role: what this process calls itself in each line ("engine", "gateway", "keeper"); borrowed for good. */
 void log_init(const char *role, enum log_level level, enum log_format format);
-void log_set_level(enum log_level level);
-/* From here on the level is debug, whatever log_init() and log_set_level() say: an option of the command
+/* From here on the level is debug, whatever log_init() says: an option of the command
  * line stands above a file that is read again. */
 void log_force_debug(void);
 /* "error" | "warn" | "info" | "debug"; -1 if none of these. */
