@@ -32,6 +32,7 @@ static const char usage_text[] =
     "next   prints the next times, one RFC 3339 UTC stamp a line, strictly after --from; none if "
     "there is none\n"
     "check  says what the expression means, or what is wrong with it\n"
+    "EXPR   minute, hour, day of month, month, day of week; six fields begin with the second\n"
     "\n"
     "Defaults: --tz UTC, --from now, --count 5, --dst-gap run_at_gap_end, --dst-fold first.\n";
 

@@ -143,7 +143,8 @@ read_schedule(const json_t *doc, struct schedule *s, struct err *e)
 		err_field(e, "/cron_expression");
 		err_hint(e, "%s",
 		    *inner.hint ? inner.hint
-				: "Five fields: minute hour day-of-month month day-of-week.");
+				: "Five fields, minute hour day-of-month month day-of-week, or "
+				  "six with the second first.");
 	}
 	return rc;
 }

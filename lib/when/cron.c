@@ -3,7 +3,7 @@
 /*
  * The next occurrence. Inside a span of constant offset local time runs evenly, so the search goes
  * span by span: first what the clock change at the span's start makes due, then the first matching
- * local minute before the span's end. Days are found by masks, so a step costs nanoseconds.
+ * local second before the span's end. Days are found by masks, so a step costs nanoseconds.
  */
 #include "when/cron.h"
 
@@ -86,38 +86,52 @@ next_day(const struct cron *c, int64_t day, int64_t last)
 	return INT64_MAX;
 }
 
-/* The first matching minute of a day from `from` on (0 to 1439), or -1. */
-static int
-next_minute(const struct cron *c, int from)
+/* The values of a set from v on. */
+static uint64_t
+from_on(uint64_t set, int v)
 {
-	int hour = from / 60;
-	uint64_t minutes = c->minute & (~UINT64_C(0) << from % 60);
-	uint32_t later;
-
-	if ((c->hour >> hour & 1) && minutes)
-		return hour * 60 + __builtin_ctzll(minutes);
-	later = c->hour & (uint32_t)(~UINT64_C(0) << (hour + 1));
-	return later ? __builtin_ctz(later) * 60 + __builtin_ctzll(c->minute) : -1;
+	return set >> v << v;
 }
 
-/* The first matching local minute in [from, end); INT64_MAX if none. Local time as if it were UTC.
+/* The first matching second of a day from `from` on (0 to 86399), or -1. */
+static int
+next_second(const struct cron *c, int from)
+{
+	int hour = from / 3600, minute = from / 60 % 60, second = from % 60;
+	uint64_t later;
+
+	if (c->hour >> hour & 1) {
+		later = from_on(c->second, second);
+		if ((c->minute >> minute & 1) && later)
+			return from - second + __builtin_ctzll(later);
+		later = from_on(c->minute, minute + 1);
+		if (later)
+			return hour * 3600 + __builtin_ctzll(later) * 60 +
+			       __builtin_ctzll(c->second);
+	}
+	later = from_on(c->hour, hour + 1);
+	return later ? __builtin_ctzll(later) * 3600 + __builtin_ctzll(c->minute) * 60 +
+			   __builtin_ctzll(c->second)
+		     : -1;
+}
+
+/* The first matching local second in [from, end); INT64_MAX if none. Local time as if it were UTC.
  */
 static int64_t
 next_local(const struct cron *c, int64_t from, int64_t end)
 {
-	int64_t minute = -floor_div(-from, 60); /* rounded up: a minute begins at its second 0 */
-	int64_t day = floor_div(minute, 1440);
-	int start = (int)(minute - day * 1440);
+	int64_t day = floor_div(from, DAY_S);
+	int start = (int)(from - day * DAY_S);
 
 	for (;;) {
 		int64_t found = next_day(c, day, floor_div(end, DAY_S));
-		int m;
+		int s;
 
 		if (found == INT64_MAX)
 			return INT64_MAX;
-		m = next_minute(c, found == day ? start : 0);
-		if (m >= 0) {
-			int64_t local = found * DAY_S + m * 60;
+		s = next_second(c, found == day ? start : 0);
+		if (s >= 0) {
+			int64_t local = found * DAY_S + s;
 
 			return local < end ? local : INT64_MAX;
 		}
@@ -166,13 +180,16 @@ is_first(const struct zone *z, const struct zone_span *s, int64_t u)
 	return back > 0 && is_clock_change(back) && u >= s->end - back;
 }
 
-static bool
-fold_allows(const struct cron *c, const struct zone *z, const struct zone_span *s,
+/* The first instant in s from u on that the fold policy lets run; s->end if there is none. */
+static int64_t
+fold_resumes(const struct cron *c, const struct zone *z, const struct zone_span *s,
     const struct cron_policy *policy, int64_t u)
 {
 	if (cron_follows_clock(c) || policy->fold == CRON_FOLD_BOTH)
-		return true;
-	return policy->fold == CRON_FOLD_FIRST ? !is_second(s, u) : !is_first(z, s, u);
+		return u;
+	if (policy->fold == CRON_FOLD_FIRST)
+		return is_second(s, u) ? s->start + s->off_before - s->off : u;
+	return is_first(z, s, u) ? s->end : u;
 }
 
 /* The first regular occurrence in s from `from` on and before `limit`; INT64_MAX if none. */
@@ -182,13 +199,15 @@ next_in_span(const struct cron *c, const struct zone *z, const struct zone_span 
 {
 	int64_t end = s->end < limit ? s->end : limit;
 
-	for (int64_t u = from;; u++) {
+	for (int64_t u = from;;) {
 		int64_t local = next_local(c, u + s->off, end + s->off);
+		int64_t found;
 
 		if (local == INT64_MAX)
 			return INT64_MAX;
-		u = local - s->off;
-		if (fold_allows(c, z, s, policy, u))
+		found = local - s->off;
+		u = fold_resumes(c, z, s, policy, found);
+		if (u == found)
 			return u;
 	}
 }

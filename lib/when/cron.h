@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * Cron expressions of five fields and their next occurrence in a time zone. The rules, cronie's
- * made exact, are in README.md. Used by the engine (schedules), the gateway's checks and `takt
+ * Cron expressions of five fields, or six with seconds first, and their next occurrence in a time
+ * zone. The rules, cronie's made exact, are in README.md. Used by the engine (schedules), the gateway's checks and `takt
  * cron`.
  *
  * A struct cron is a plain value: copy it, keep it, nothing to free. No clock is read here.
@@ -19,9 +19,10 @@
 
 struct zone;
 
-/* One bit a legal value; day_of_week 0 is Sunday. *_star: the field's text starts with `*`. */
+/* One bit a legal value; day_of_week 0 is Sunday. *_star: the field's text starts with `*`.
+ * Of a five field expression second is second 0. */
 struct cron {
-	uint64_t minute;
+	uint64_t second, minute;
 	uint32_t hour, day_of_month, month, day_of_week;
 	bool minute_star, hour_star, day_of_month_star, day_of_week_star;
 };
@@ -42,7 +43,7 @@ struct cron_occurrence {
 			 */
 };
 
-/* Parse; *out is untouched on failure. The error's field is one of "minute", "hour", "day of
+/* Parse; *out is untouched on failure. The error's field is one of "second", "minute", "hour", "day of
  * month", "month", "day of week" or "" (the expression as a whole). */
 int cron_parse(const char *text, struct cron *out, struct err *e);
 

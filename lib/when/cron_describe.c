@@ -52,9 +52,10 @@ void
 cron_describe(const struct cron *c, struct buf *out)
 {
 	const uint64_t bits[FIELD_COUNT] = {
-	    c->minute, c->hour, c->day_of_month, c->month, c->day_of_week};
+	    c->second, c->minute, c->hour, c->day_of_month, c->month, c->day_of_week};
 
-	for (int i = 0; i < FIELD_COUNT; i++)
+	/* Most expressions have no seconds: no line for them then. */
+	for (int i = c->second == 1 ? FIELD_MINUTE : FIELD_SECOND; i < FIELD_COUNT; i++)
 		describe_field(
 		    &cron_fields[i], bits[i], i == FIELD_DAY_OF_WEEK ? 6 : cron_fields[i].hi, out);
 	buf_addf(out, "%-14s%s\n", "days",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* The five fields as a table: the parser and the description read it. */
+/* The fields as a table: the parser and the description read it. */
 #pragma once
 
 #include <stdint.h>
@@ -8,6 +8,7 @@
 #include "when/cron.h"
 
 enum cron_field {
+	FIELD_SECOND, /* may be absent: then the expression starts with the minute */
 	FIELD_MINUTE,
 	FIELD_HOUR,
 	FIELD_DAY_OF_MONTH,

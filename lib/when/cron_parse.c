@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * The grammar: five fields; a field is a list of parts joined by commas; a part is `*`, a value or
+ * The grammar: five fields, or six with seconds first; a field is a list of parts joined by commas; a part is `*`, a value or
  * a range, the first and the last with an optional /step. Every error says which field, which
  * characters and where (counted from 1), and what would be legal.
  */
@@ -22,6 +22,9 @@ static const char *const month_names[] = {
 static const char *const weekday_names[] = {"SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", NULL};
 
 const struct cron_field_info cron_fields[FIELD_COUNT] = {
+    {"second", 0, 59, NULL,
+	"Seconds are 0 to 59: one (5), a range (0-30), a list (0,15,30), * or steps (*/5, "
+	"0-30/5)."},
     {"minute", 0, 59, NULL,
 	"Minutes are 0 to 59: one (5), a range (0-30), a list (0,15,30), * or steps (*/5, "
 	"0-30/5)."},
@@ -255,15 +258,11 @@ split(const char *text, struct span spans[FIELD_COUNT])
 static int
 bad_count(int n, struct err *e)
 {
-	if (n == FIELD_COUNT + 1)
-		err_set(e, ERR_INVALID,
-		    "cron expression has 6 fields, 5 are taken: seconds are not supported");
-	else
-		err_set(e, ERR_INVALID, "cron expression has %d field%s, 5 are taken", n,
-		    n == 1 ? "" : "s");
+	err_set(e, ERR_INVALID, "cron expression has %d field%s, 5 or 6 are taken", n,
+	    n == 1 ? "" : "s");
 	err_hint(e, "Write minute, hour, day of month, month and day of week, such as '0 2 * * *' "
-		    "for every day at "
-		    "two, or a macro such as @daily.");
+		    "for every day at two, or a macro such as @daily. A field before the minute is "
+		    "the second.");
 	return -ERR_INVALID;
 }
 
@@ -288,6 +287,7 @@ cron_parse(const char *text, struct cron *out, struct err *e)
 {
 	struct span spans[FIELD_COUNT];
 	uint64_t bits[FIELD_COUNT] = {0};
+	static const char second_0[] = "0";
 	int n;
 
 	if (strnlen(text, CRON_TEXT_MAX + 1) > CRON_TEXT_MAX) {
@@ -303,7 +303,10 @@ cron_parse(const char *text, struct cron *out, struct err *e)
 			return -ERR_INVALID;
 		n = split(text, spans);
 	}
-	if (n != FIELD_COUNT)
+	if (n == FIELD_COUNT - 1) {
+		memmove(spans + 1, spans, (size_t)n * sizeof(spans[0]));
+		spans[FIELD_SECOND] = (struct span){second_0, second_0 + 1};
+	} else if (n != FIELD_COUNT)
 		return bad_count(n, e);
 	for (int i = 0; i < FIELD_COUNT; i++) {
 		struct parser ps = {text, &cron_fields[i], e};
@@ -313,6 +316,7 @@ cron_parse(const char *text, struct cron *out, struct err *e)
 			return r;
 	}
 	*out = (struct cron){
+	    .second = bits[FIELD_SECOND],
 	    .minute = bits[FIELD_MINUTE],
 	    .hour = (uint32_t)bits[FIELD_HOUR],
 	    .day_of_month = (uint32_t)bits[FIELD_DAY_OF_MONTH],

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The Takt authors
 """
 The cron engine and the zone reader against second opinions: a simulation that steps through the minutes
-on Python's zoneinfo and applies the rules of lib/when/README.md as they are written there, zoneinfo
+(for six fields: the seconds) on Python's zoneinfo and applies the rules of lib/when/README.md as they are written there, zoneinfo
 itself, and croniter (in UTC only: it is wrong at clock changes and for `*/2` with a weekday).
 
 The C side is the filter cron-batch; TAKT_BUILD names the build directory. TAKT_SEED varies the cases.
@@ -40,11 +40,12 @@ SPECIAL = {
     "Africa/Juba": ["2021-01-31"], "Europe/Samara": [], "Asia/Chita": [], "Asia/Choibalsan": [], "UTC": [],
 }
 
+# By field: second, minute, hour, day of month, month, day of week. Five fields lack the second.
 NAMES = {
-    3: {n: i + 1 for i, n in enumerate("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split())},
-    4: {n: i for i, n in enumerate("SUN MON TUE WED THU FRI SAT".split())},
+    4: {n: i + 1 for i, n in enumerate("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split())},
+    5: {n: i for i, n in enumerate("SUN MON TUE WED THU FRI SAT".split())},
 }
-BOUNDS = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)]
+BOUNDS = [(0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 7)]
 
 
 # --- the simulation -------------------------------------------------------------------------------
@@ -64,55 +65,55 @@ def values(field, i):
         else:
             first = last = number(rng)
         out.update(range(first, last + 1, int(step or 1)))
-    if i == 4:
+    if i == 5:
         out = {v % 7 for v in out}
     return out
 
 
 class Expression:
     def __init__(self, text):
-        fields = text.split()
+        fields = (["0"] + text.split())[-6:]
         self.sets = [values(f, i) for i, f in enumerate(fields)]
-        self.days_both = fields[2].startswith("*") or fields[4].startswith("*")
-        self.wall = fields[0].startswith("*") or fields[1].startswith("*")
+        self.days_both = fields[3].startswith("*") or fields[5].startswith("*")
+        self.wall = fields[1].startswith("*") or fields[2].startswith("*")
 
     def matches(self, local):
-        mi, h, dom, mon, dow = local
-        if mi not in self.sets[0] or h not in self.sets[1] or mon not in self.sets[3]:
+        s, mi, h, dom, mon, dow = local
+        if s not in self.sets[0] or mi not in self.sets[1] or h not in self.sets[2] or mon not in self.sets[4]:
             return False
-        a, b = dom in self.sets[2], dow in self.sets[4]
+        a, b = dom in self.sets[3], dow in self.sets[5]
         return (a and b) if self.days_both else (a or b)
 
 
 def fields_of(naive):
-    return (naive.minute, naive.hour, naive.day, naive.month, naive.isoweekday() % 7)
+    return (naive.second, naive.minute, naive.hour, naive.day, naive.month, naive.isoweekday() % 7)
 
 
 class Clock:
-    """What a wall clock in a zone shows, minute after minute, and where it was changed."""
+    """What a wall clock in a zone shows, minute after minute (or second), and where it was changed."""
 
-    def __init__(self, zone, start, end):
+    def __init__(self, zone, start, end, step=MINUTE, margin=MARGIN):
         tz = ZoneInfo(zone)
         self.start, self.end = start, end
-        self.minutes = []  # (utc, local fields)
+        self.shown = []  # (utc, local fields)
         self.missed = {}  # utc of a change forward -> local fields that never were shown
-        self.again = set()  # minutes whose local time was shown before
-        self.to_come = set()  # minutes whose local time will be shown again
+        self.again = set()  # instants whose local time was shown before
+        self.to_come = set()  # instants whose local time will be shown again
         before = None
-        for utc in range(start - MARGIN, end + MARGIN, MINUTE):
+        for utc in range(start - margin, end + margin, step):
             d = datetime.fromtimestamp(utc, tz)
             off = d.utcoffset()
             off = off.days * DAY + off.seconds
             assert off % MINUTE == 0, (zone, utc)
             if start <= utc <= end:
-                self.minutes.append((utc, fields_of(d)))
+                self.shown.append((utc, fields_of(d)))
             if before is not None and off != before and abs(off - before) < NEW_CLOCK:
                 if off > before:
-                    skipped = range(utc + before, utc + off, MINUTE)
+                    skipped = range(utc + before, utc + off, step)
                     self.missed[utc] = [fields_of(datetime.fromtimestamp(s, timezone.utc)) for s in skipped]
                 else:
-                    self.again.update(range(utc, utc + before - off, MINUTE))
-                    self.to_come.update(range(utc - (before - off), utc, MINUTE))
+                    self.again.update(range(utc, utc + before - off, step))
+                    self.to_come.update(range(utc - (before - off), utc, step))
             before = off
 
 
@@ -122,9 +123,9 @@ def simulate(expr, clock, gap, fold, after):
     if not e.wall:
         silent = {"first": clock.again, "second": clock.to_come, "both": set()}[fold]
     fired = []
-    minutes = e.sets[0]
-    for utc, local in clock.minutes:
-        due = local[0] in minutes and utc not in silent and e.matches(local)
+    seconds, minutes = e.sets[:2]
+    for utc, local in clock.shown:
+        due = local[1] in minutes and local[0] in seconds and utc not in silent and e.matches(local)
         if not due and utc in clock.missed and not e.wall and gap == "run_at_gap_end":
             due = any(e.matches(m) for m in clock.missed[utc])
         if due and utc > after:
@@ -182,7 +183,7 @@ def random_field(rng, i, near=None):
     if kind == 4:
         return some_list(rng, pool, rng.randint(2, 5))
     if kind == 5:
-        return f"{lo}-{hi if i != 4 else 6}"
+        return f"{lo}-{hi if i != 5 else 6}"
     if kind == 6 and i in NAMES:
         names = list(NAMES[i])
         a = rng.randrange(len(names))
@@ -192,11 +193,11 @@ def random_field(rng, i, near=None):
 
 def random_expression(rng, near):
     """near: local fields of a minute that the expression should be about."""
-    minute = random_field(rng, 0, near[0])
-    hour = random_field(rng, 1, near[1])
-    dom = "*" if rng.random() < 0.6 else random_field(rng, 2, near[2])
-    month = "*" if rng.random() < 0.8 else random_field(rng, 3, near[3])
-    dow = "*" if rng.random() < 0.6 else random_field(rng, 4, near[4])
+    minute = random_field(rng, 1, near[1])
+    hour = random_field(rng, 2, near[2])
+    dom = "*" if rng.random() < 0.6 else random_field(rng, 3, near[3])
+    month = "*" if rng.random() < 0.8 else random_field(rng, 4, near[4])
+    dow = "*" if rng.random() < 0.6 else random_field(rng, 5, near[5])
     return f"{minute} {hour} {dom} {month} {dow}"
 
 
@@ -223,7 +224,7 @@ def make_cases(rng, zones):
             for _ in range(9 if change is not None else 2):
                 # A minute just before, inside or after the change, as the clock before it would have shown it.
                 if change is None:
-                    near = rng.choice(clock.minutes)[1]
+                    near = rng.choice(clock.shown)[1]
                 else:
                     shown = change + int(offset(tz, change - MINUTE).total_seconds())
                     near = fields_of(datetime.fromtimestamp(shown + rng.randint(-90, 90) * MINUTE, timezone.utc))
@@ -258,12 +259,38 @@ def say(capsys, text):
 # --- the tests ------------------------------------------------------------------------------------
 
 
+def seconds_cases(rng, zones):
+    """Six fields. Seconds are stepped through, so the windows are hours, around a clock change."""
+    first, last = at("1973-01-01"), at("2060-01-01")
+    for zone, days in zones:
+        changes = [c for d in days for c in changes_of(zone, at(d) - 2 * DAY, at(d) + 2 * DAY)]
+        changes = changes or changes_of(zone, first, last)
+        change = rng.choice(changes) if changes else rng.randrange(first, last, MINUTE)
+        start = change - rng.randint(1, 2 * HOUR)
+        clock = Clock(zone, start, change + rng.randint(HOUR, 2 * HOUR), step=1, margin=NEW_CLOCK + 1)
+        shown = change + int(offset(ZoneInfo(zone), change - MINUTE).total_seconds())
+        for _ in range(7):
+            near = fields_of(datetime.fromtimestamp(shown + rng.randint(-90 * MINUTE, 90 * MINUTE), timezone.utc))
+            after = max(start, change + rng.choice([-HOUR, -61, -1, 0, 1, 61, HOUR]) if rng.random() < 0.4 else start)
+            yield (random_field(rng, 0, near[0]) + " " + random_expression(rng, near), zone,
+                   rng.choice(["run_at_gap_end"] * 2 + ["skip"]), rng.choice(["first", "first", "second", "both"]),
+                   after, clock)
+
+
 def test_cron_agrees_with_minute_stepping(capsys):
     rng = random.Random(SEED)
+    compare(capsys, make_cases(rng, choose_zones(rng, 130)), cases_min=2000, zones_min=100, each_min=50)
+
+
+def test_six_fields_agree_with_second_stepping(capsys):
+    rng = random.Random(SEED + 3)
+    compare(capsys, seconds_cases(rng, choose_zones(rng, 110)), cases_min=700, zones_min=100, each_min=15)
+
+
+def compare(capsys, made, cases_min, zones_min, each_min):
     began = time.monotonic()
-    zones = choose_zones(rng, 130)
     cases, expected, lines = [], [], []
-    for expr, zone, gap, fold, after, clock in make_cases(rng, zones):
+    for expr, zone, gap, fold, after, clock in made:
         want = simulate(expr, clock, gap, fold, after)
         expected.append(want)
         cases.append((expr, zone, gap, fold, after, clock.end, clock))
@@ -284,8 +311,8 @@ def test_cron_agrees_with_minute_stepping(capsys):
                 f"{moved} cases with a run moved to a gap's end, {repeated} with repeated local times run again, "
                 f"{silent} with a fold and none; {time.monotonic() - began:.0f} s")
     assert not wrong, f"{len(wrong)} differ, first: {wrong[:3]}"
-    assert len(cases) >= 2000 and len({c[1] for c in cases}) >= 100
-    assert moved >= 50 and repeated >= 50 and silent >= 50
+    assert len(cases) >= cases_min and len({c[1] for c in cases}) >= zones_min
+    assert moved >= each_min and repeated >= each_min and silent >= each_min
 
 
 def test_zone_offsets_agree_with_zoneinfo(capsys):
@@ -322,8 +349,8 @@ def test_cron_agrees_with_croniter_in_utc(capsys):
         f = expr.split()
         if f[2] != "*" and f[4] != "*" and (f[2] + f[4]).count("*"):
             continue  # where it is known to differ: `*/n` in one day field with both set
-        if len(values(f[2], 2)) == 31 or len(values(f[4], 4)) == 7:
-            f[2:5:2] = ["*" if len(values(f[i], i)) == n else f[i] for i, n in ((2, 31), (4, 7))]
+        if len(values(f[2], 3)) == 31 or len(values(f[4], 5)) == 7:
+            f[2:5:2] = ["*" if len(values(f[i], i + 1)) == n else f[i] for i, n in ((2, 31), (4, 7))]
             if " ".join(f) != expr:
                 continue  # and where it takes a range of all days, such as 1-31, for a `*`
         try:

@@ -173,6 +173,54 @@ test_calendar(void **state)
 	assert_true(cron_next(&c, zone_utc(), &policy, INT64_MIN, &at));
 }
 
+/* Six fields: seconds first, everything else as with five. */
+static void
+test_seconds(void **state)
+{
+	static const struct row rows[] = {
+	    {"*/20 * * * * *", "UTC", GAP, "first", "2026-01-01T00:00:00Z",
+		"2026-01-01T00:00:20Z 2026-01-01T00:00:40Z 2026-01-01T00:01:00Z"},
+	    {"59 59 23 31 12 *", "UTC", GAP, "first", "2026-01-01T00:00:00Z",
+		"2026-12-31T23:59:59Z 2027-12-31T23:59:59Z"},
+	    {"5,58-59 0,30 2 * * *", "UTC", GAP, "first", "2026-01-01T02:00:05Z",
+		"2026-01-01T02:00:58Z 2026-01-01T02:00:59Z 2026-01-01T02:30:05Z"},
+	    /* The second before, at and after midnight. */
+	    {"0,59 0,59 0,23 * * *", "UTC", GAP, "first", "2026-01-01T23:59:58Z",
+		"2026-01-01T23:59:59Z 2026-01-02T00:00:00Z 2026-01-02T00:00:59Z"},
+	    /* Second 0 is what five fields mean. */
+	    {"0 30 2 * * *", NY, GAP, "first", "2026-03-07T12:00:00Z",
+		"2026-03-08T07:00:00Z* 2026-03-09T06:30:00Z"},
+	    /* A star for the seconds does not make an expression follow the wall clock. */
+	    {"*/30 30 2 * * *", NY, GAP, "first", "2026-03-07T12:00:00Z",
+		"2026-03-08T07:00:00Z* 2026-03-09T06:30:00Z 2026-03-09T06:30:30Z"},
+	    {"15 * 2 * * *", NY, GAP, "first", "2026-03-08T00:00:00Z", "2026-03-09T06:00:15Z"},
+	    /* The fold: the last second of the first pass, the first of the second. */
+	    {"59 59 1 * * *", NY, GAP, "first", "2026-11-01T00:00:00Z",
+		"2026-11-01T05:59:59Z 2026-11-02T06:59:59Z"},
+	    {"0,59 0,59 1 * * *", NY, GAP, "second", "2026-11-01T00:00:00Z",
+		"2026-11-01T06:00:00Z+ 2026-11-01T06:00:59Z+ 2026-11-01T06:59:00Z+"},
+	    {"* 0-59 1 * * *", NY, GAP, "first", "2026-11-01T05:59:58Z",
+		"2026-11-01T05:59:59Z 2026-11-02T06:00:00Z"},
+	    {"59 59 23 31 12 *", "UTC", GAP, "first", "9999-12-31T00:00:00Z",
+		"9999-12-31T23:59:59Z"},
+	};
+	_cleanup_buf_ struct buf b = {0};
+	struct cron c;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_row(&rows[i]);
+	assert_int_equal(cron_parse("*/30 0 2 * * *", &c, NULL), 0);
+	assert_false(cron_follows_clock(&c));
+	cron_describe(&c, &b);
+	assert_ptr_equal(strstr(b.p, "second        0,30\nminute        0\n"), b.p);
+	buf_clear(&b);
+	assert_int_equal(cron_parse("0 2 * * *", &c, NULL), 0);
+	assert_int_equal(c.second, 1);
+	cron_describe(&c, &b);
+	assert_null(strstr(b.p, "second"));
+}
+
 struct bad {
 	const char *expr, *field, *message, *hint;
 };
@@ -221,9 +269,13 @@ test_errors(void **state)
 		"1 to 31"},
 	    {"\xc3\xa4 2 * * *", "minute", "'\\xc3\\xa4' at position 1 (minute) is not a value",
 		"0 to 59"},
-	    {"", "", "cron expression has 0 fields, 5 are taken", "'0 2 * * *'"},
+	    {"60 0 2 * * *", "second", "'60' at position 1 (second) is out of range",
+		"Seconds are 0 to 59"},
+	    {"*/10 61 2 * * *", "minute", "'61' at position 6 (minute) is out of range",
+		"Minutes are 0 to 59"},
+	    {"", "", "cron expression has 0 fields, 5 or 6 are taken", "'0 2 * * *'"},
 	    {"0 2 * *", "", "cron expression has 4 fields", "'0 2 * * *'"},
-	    {"0 0 2 * * *", "", "6 fields, 5 are taken: seconds are not supported", "'0 2 * * *'"},
+	    {"0 0 2 * * * *", "", "cron expression has 7 fields, 5 or 6 are taken", "the second"},
 	    {"@reboot", "", "cron macro '@reboot' is not known", "@hourly"},
 	};
 	char longer[CRON_TEXT_MAX + 2];
@@ -287,6 +339,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_clock_changes),
 	    cmocka_unit_test(test_calendar),
+	    cmocka_unit_test(test_seconds),
 	    cmocka_unit_test(test_errors),
 	    cmocka_unit_test(test_describe),
 	};
