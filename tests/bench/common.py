@@ -1,0 +1,414 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Takt authors
+"""What all benches share: durable clusters, Takt and its null executor, counters, rounds, figures.
+
+    opts = options()                                   # --rounds, --n, --only, --quick
+    with Takt() as t:                                  # cluster, engine, null executor
+        t.preload(50000)
+        with Counters(t.pg, engine=t.engine_pid) as c: # CPU and WAL of the part in between
+            t.wait_drained()
+        c.values                                       # {"server_cpu_us":…, "wal_b":…, "engine_cpu_us":…}
+    figure("queue", "runs_per_s", ours=[…], peer=[…], peer_name="graphile-worker")
+
+A figure is one line of JSON in build/bench/BENCH.jsonl and one on the terminal. What is measured runs
+under a lock (TAKT_BENCH_LOCK), interleaved with what it is compared with; a figure is the median of
+the rounds, a ratio the median of the rounds' own ratios.
+"""
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from pg import BUILD, SOURCE, Pg, wait_until  # noqa: E402,F401
+
+# fsync, synchronous_commit and full_page_writes are on, as shipped.
+SETTINGS = {"shared_buffers": "2GB", "max_wal_size": "8GB", "checkpoint_timeout": "15min", "autovacuum_naptime": "10s",
+            "max_connections": "200"}
+LOCK = os.environ.get("TAKT_BENCH_LOCK", f"{tempfile.gettempdir()}/takt-bench.lock")
+OUT = BUILD / "bench"
+TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def options(**defaults):
+    """The command line of every bench; defaults: rounds, n."""
+    p = argparse.ArgumentParser()
+    p.add_argument("--rounds", type=int, default=defaults.get("rounds", 3))
+    p.add_argument("--n", type=int, default=defaults.get("n", 50000), help="runs, jobs, schedules or events")
+    p.add_argument("--only", default="", help="comma-separated parts or peers; all without")
+    p.add_argument("--quick", action="store_true", help="one round of a tenth: does it work at all?")
+    opts = p.parse_args()
+    if opts.quick:
+        opts.rounds, opts.n = 1, max(1, opts.n // 10)
+    opts.only = [x for x in opts.only.split(",") if x]
+    return opts
+
+
+def wanted(opts, name):
+    return not opts.only or name in opts.only
+
+
+@contextlib.contextmanager
+def quiet():
+    """The machine for ourselves, as far as other benches go."""
+    with open(LOCK, "a", encoding="utf-8") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+def interleave(rounds, parts):
+    """parts: {name: function}. Runs A B A B …, each under the lock; {name: [result, …]}."""
+    results = {name: [] for name in parts}
+    for i in range(rounds):
+        for name, part in parts.items():
+            with quiet():
+                result = part()
+            results[name].append(result)
+            print(f"  round {i + 1} {name}: {json.dumps(result)}", file=sys.stderr, flush=True)
+    return results
+
+
+def median(values):
+    return statistics.median(values) if values else None
+
+
+def short(x):
+    return float(f"{x:.4g}") if isinstance(x, float) else x
+
+
+def figure(bench, name, ours, peer=None, peer_name="", unit="", better="more", goal=None, **more):
+    """One line. ours and peer: one value a round. ratio: ours/peer, round by round; goal: of the ratio if there is a peer."""
+    line = {"bench": bench, "figure": name, "unit": unit, "better": better, "ours": short(median(ours)),
+            "rounds": [short(x) for x in ours]}
+    if peer:
+        line |= {"peer": short(median(peer)), "peer_name": peer_name, "peer_rounds": [short(x) for x in peer],
+                 "ratio": short(median([a / b for a, b in zip(ours, peer) if b]))}
+    if goal is not None:
+        reached = line.get("ratio", line["ours"])
+        line |= {"goal": goal, "met": reached >= goal if better == "more" else reached <= goal}
+    line |= {k: short(v) for k, v in more.items()} | {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    OUT.mkdir(parents=True, exist_ok=True)
+    with open(OUT / f"{bench}.jsonl", "a", encoding="utf-8") as f:
+        f.write(json.dumps(line) + "\n")
+    against = f"  {line['ratio']:>7} x {peer_name} ({line['peer']})" if peer else ""
+    verdict = "" if goal is None else f"  goal {'>=' if better == 'more' else '<='} {goal}: {'met' if line['met'] else 'MISSED'}"
+    print(f"{bench}: {name} = {line['ours']} {unit}{against}{verdict}", flush=True)
+    return line
+
+
+# Counters ------------------------------------------------------------------------------------------
+
+def _stat(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+        return f.read().rsplit(")", 1)[1].split()
+
+
+def children(pid):
+    """Direct children; of all threads."""
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(p) for p in task.read_text().split()]
+    return found
+
+
+def tree(pid):
+    """The process and all below it."""
+    found = [pid]
+    for child in children(pid):
+        found += tree(child)
+    return found
+
+
+def own_cpu_us(pid):
+    """What the living process used itself: exact by its threads' run time, as long as no thread has ended."""
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+        exact = sum(int(pathlib.Path(f"/proc/{pid}/task/{t}/schedstat").read_text().split()[0]) for t in tasks) // 1000
+        ticks = sum(int(x) for x in _stat(pid)[11:13]) * TICK_US
+    except (OSError, ValueError):
+        return 0
+    return max(exact, ticks) if len(tasks) > 1 else exact
+
+
+def reaped_cpu_us(pid):
+    """What its children that have ended used, in ticks."""
+    try:
+        return sum(int(x) for x in _stat(pid)[13:15]) * TICK_US
+    except (OSError, ValueError):
+        return 0
+
+
+def tree_cpu_us(pid):
+    """The whole tree, living and reaped."""
+    try:
+        return sum(own_cpu_us(p) + reaped_cpu_us(p) for p in tree(pid))
+    except OSError:
+        return 0
+
+
+class Counters:
+    """CPU of the server (all its processes) and of named processes or trees, WAL, time; between enter and exit.
+
+    pg may be None. processes: name=pid (that process) or name=("tree", pid).
+    """
+
+    def __init__(self, pg=None, **processes):
+        self.pg, self.processes, self.values = pg, processes, {}
+        self.monitor = pg.connect() if pg else None
+
+    def _wal(self):
+        return self.monitor.execute("select pg_current_wal_lsn() - '0/0'::pg_lsn").fetchone()[0] if self.pg else 0
+
+    def _now(self):
+        now = {"wal_b": int(self._wal())}
+        for name, pid in self.processes.items():
+            now[f"{name}_cpu_us"] = tree_cpu_us(pid[1]) if isinstance(pid, tuple) else own_cpu_us(pid)
+        if self.pg:
+            # Our own monitoring connection is no part of what is measured.
+            now["server_cpu_us"] = tree_cpu_us(self.pg.process.pid) - own_cpu_us(self.monitor.info.backend_pid)
+        now["s"] = time.monotonic()
+        return now
+
+    def __enter__(self):
+        self.before = self._now()
+        return self
+
+    def __exit__(self, *_):
+        after = self._now()
+        self.values = {k: after[k] - self.before[k] for k in after}
+        if self.monitor:
+            self.monitor.close()
+
+    def per(self, n):
+        """{"server_cpu_us": per run, …}"""
+        return {k: v / n for k, v in self.values.items() if k != "s" and (k != "wal_b" or self.pg)}
+
+
+def memory_kb(pids):
+    """PSS and private (unshared) memory of these processes, in KiB."""
+    pss = private = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                key, _, rest = line.partition(":")
+                if key == "Pss":
+                    pss += int(rest.split()[0])
+                elif key in ("Private_Clean", "Private_Dirty"):
+                    private += int(rest.split()[0])
+    return {"pss_kb": pss, "private_kb": private}
+
+
+# Servers -------------------------------------------------------------------------------------------
+
+def cluster(**settings):
+    """A durable scratch cluster with the settings of all benches."""
+    return Pg(durable=True, settings={**SETTINGS, **settings})
+
+
+def checkpoint(pg):
+    """Before the load: so that the measured part meets pages whose images are in the WAL already, as all peers' do."""
+    pg.sql("checkpoint")
+
+
+def stop_process(process, limit_s=30):
+    if process and process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Node:
+    """State directory, configuration, executor and engine (and gateway) of one node on a cluster."""
+
+    def __init__(self, pg, name="bench", executor="null", max_units=2000, gateway=False, state_on=None, plugins=(),
+                 roles=None, progress=0):
+        self.pg, self.name, self.executor_kind, self.max_units = pg, name, executor, max_units
+        self.plugins, self.progress = plugins, progress
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="tbn-", dir="/tmp"))
+        os.chmod(self.root, 0o755)
+        self.state = pathlib.Path(tempfile.mkdtemp(prefix="tbs-", dir=state_on or "/tmp"))
+        self.engine = self.executor = self.gateway = None
+        self.port = self._free_port() if gateway else 1
+        self.roles = roles or ("engine",)
+        self.write_conf()
+
+    @staticmethod
+    def _free_port():
+        import socket
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            return s.getsockname()[1]
+
+    def write_conf(self):
+        (self.root / "taktd.conf").write_text("\n".join([
+            f'state_dir = "{self.state}"', f'node_name = "{self.name}"', f'db = "{self.pg.conninfo}"',
+            f'listen = "127.0.0.1:{self.port}"', "log_level = warn", f"max_units = {self.max_units}",
+            "roles = {engine, gateway}", "auto_migrate = false", "platform_dirs = {}"]) + "\n")
+
+    def _spawn(self, name, argv, **kw):
+        with open(self.root / f"{name}.log", "ab") as log:
+            return subprocess.Popen([str(a) for a in argv], stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                                    stdout=kw.pop("stdout", log), **kw)
+
+    def start_executor(self):
+        if self.executor_kind == "null":
+            self.executor = self._spawn("executor", [BUILD / "tests/bench/null-executor", self.state, "noop", self.progress],
+                                        stdout=subprocess.PIPE)
+            assert self.executor.stdout.readline() == b"ready\n", self.log()
+            return
+        argv = [BUILD / "takt-executor", "--state", self.state, "--max-units", str(self.max_units), "--log-level", "info"]
+        for directory in self.plugins:
+            argv += ["--plugin-dir", BUILD / directory]
+        self.executor = self._spawn("executor", argv)
+        wait_until(lambda: "exec: ready" in self.log("executor"), 60, "the executor")
+
+    def start_engine(self):
+        self.engine = self._spawn("engine", [BUILD / "taktd", "-x", "engine", "-c", self.root / "taktd.conf"])
+
+    def start_gateway(self):
+        self.gateway = self._spawn("gateway", [BUILD / "taktd", "-x", "gateway", "-c", self.root / "taktd.conf"])
+
+    def log(self, name="engine"):
+        path = self.root / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def _end_units(self):
+        """Keepers outlive their executor by design; ours are known by their open files."""
+        for pid in [int(p) for p in os.listdir("/proc") if p.isdigit()]:
+            with contextlib.suppress(OSError):
+                fds = os.listdir(f"/proc/{pid}/fd")
+                if pid != os.getpid() and any(
+                        os.readlink(f"/proc/{pid}/fd/{f}").startswith(str(self.state) + "/") for f in fds):
+                    os.kill(pid, signal.SIGKILL)
+
+    def close(self):
+        for process in (self.gateway, self.engine, self.executor):
+            stop_process(process)
+        if self.executor_kind != "null":
+            self._end_units()
+        shutil.rmtree(self.root, ignore_errors=True)
+        shutil.rmtree(self.state, ignore_errors=True)
+
+
+class Takt:
+    """A cluster with Takt's schema and one node whose engine is not running yet."""
+
+    def __init__(self, settings=None, **node):
+        self.pg = cluster(**(settings or {}))
+        self.node = None
+        self.nodes = []
+        try:
+            self.pg.migrate()
+            self.owner = self.pg.connect("takt_owner")
+            self.org = self.one("insert into takt.org (name) values ('bench') returning id")
+            self.one("select takt.make_partitions((current_date - interval '1 month')::date, 4)")
+            self.node = self.add_node(**node)
+        except BaseException:
+            self.close()
+            raise
+
+    def add_node(self, **node):
+        self.nodes.append(Node(self.pg, **node))
+        return self.nodes[-1]
+
+    def one(self, text, *params):
+        cursor = self.owner.execute(text, params or None)
+        rows = cursor.fetchall() if cursor.description else None
+        return rows[0][0] if rows else None
+
+    def start(self):
+        self.node.start_executor()
+        self.node.start_engine()
+
+    def stop(self):
+        """Engine and executor end; the cluster stays."""
+        stop_process(self.node.engine)
+        stop_process(self.node.executor)
+
+    def token(self, role="admin"):
+        import base64
+        import hashlib
+        import secrets
+        text = "takt_" + base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+        self.one("insert into takt.token (org_id, name, actor, role, hash) values (%s, %s, %s, %s, %s) returning id",
+                 self.org, f"{role}-{text[-6:]}", role, role, hashlib.sha256(text.encode()).digest())
+        return text
+
+    def tasks(self, n, task_type="noop", overlap="parallel", parameters=None, **limits):
+        """n definitions as the gateway normalises them; their name begins with the type."""
+        definition = {"description": "", "task_type": task_type, "cron_expression": None, "timezone": "UTC",
+                      "enabled": True, "max_retries": 0, "retry_delay_seconds": 0, "timeout_seconds": 300,
+                      "dst_gap": "run_at_gap_end", "dst_fold": "first", "overlap": overlap,
+                      "parameters": {"type": task_type, **(parameters or {})}, "target": None, **limits}
+        self.one("""
+            insert into takt.task (id, org_id, name, task_type, enabled, definition)
+            select gen_random_uuid(), %s, n.name, %s, true, %s::jsonb || jsonb_build_object('name', n.name)
+            from (select %s || '-' || (g + (select count(*) from takt.task))::text as name from generate_series(1, %s) g) n
+            """, self.org, task_type, json.dumps(definition), task_type, n)
+
+    def preload(self, n, tasks=100, task_type="noop", overlap="parallel", parameters=None, **limits):
+        """n queued runs of these tasks, each with its event task_created, as the engine would have written them."""
+        if not self.one("select count(*) from takt.task where task_type = %s", task_type):
+            self.tasks(tasks, task_type, overlap, parameters, **limits)
+        loader = self.one("insert into takt.node (id, name, epoch, incarnation, version, started_at) values "
+                          "(gen_random_uuid(), 'loader', 1, 1, 'bench', now()) returning no")
+        self.one("""
+            with task as (
+                select *, row_number() over (order by id) as nth, count(*) over () as total from takt.task where task_type = %s
+            ), asked as materialized (
+                select g, takt.uuid_v7() as run_id, upper(substr(md5(g::text || random()::text), 1, 8)) as code, t.*
+                from generate_series(1, %s) g join task t on t.nth = g %% t.total + 1
+            ), made as (
+                insert into takt.run (id, org_id, code, task_id, task_revision, task_name, task_type, trigger, actor,
+                    created_at, policy)
+                select run_id, org_id, code, id, revision, name, task_type, 'manual', 'bench', now(),
+                    definition || '{"revision": 1}' from asked
+            ), alive as (
+                insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, queue_depth)
+                select run_id, org_id, id, 'queued', now(), 1, definition ->> 'overlap' = 'queue' from asked
+            )
+            insert into takt.event (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, items)
+            select run_id, 1, org_id, id, %s, 1, g, now(), jsonb_build_array(jsonb_build_object('type', 'task_created',
+                'severity', 'info', 'at', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                'state', 'queued', 'trigger', 'manual', 'task_name', name, 'task_type', task_type, 'actor', 'bench',
+                'code', code)) from asked
+            """, task_type, n, loader)
+        self.pg.sql("vacuum analyze")
+
+    def wait_drained(self, limit_s=600):
+        """Until no run is live: one look at the shrinking table every 20 ms."""
+        end = time.monotonic() + limit_s
+        while self.one("select 1 from takt.live limit 1"):
+            if time.monotonic() > end or self.node.engine.poll() is not None:
+                raise RuntimeError(f"{self.one('select count(*) from takt.live')} runs are left; the engine says\n"
+                                   + self.node.log()[-3000:])
+            time.sleep(0.02)
+
+    def engine_backend_us(self):
+        """CPU so far of the engine's server processes."""
+        rows = self.pg.sql("select pid from pg_stat_activity where usename = 'takt_engine'")
+        return sum(own_cpu_us(pid) for (pid,) in rows)
+
+    def close(self):
+        for node in self.nodes:
+            node.close()
+        self.pg.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
