@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/io.h"
 #include "base/jsonx.h"
 #include "base/log.h"
@@ -66,9 +67,11 @@ claim_unit(struct keeper *k)
 
 	if (unit_claim(k->job->dirfd, &e) != 1)
 		log_fatal(LOG_KEEPER, "unit was given up before it started");
+	FAILPOINT("keeper.claimed");
 	if (journal_open(k, &e) < 0 || control_listen(k, &e) < 0 ||
 	    unit_meta_write(k->job->dirfd, &m, &e) < 0)
 		log_fatal(LOG_KEEPER, "%s", e.message);
+	FAILPOINT("keeper.meta");
 }
 
 static void
@@ -404,6 +407,7 @@ finish(struct keeper *k)
 
 	if (journal_finish(k, j, &e) < 0)
 		log_fatal(LOG_KEEPER, "result is lost: %s", e.message);
+	FAILPOINT("keeper.tell");
 	log_debug(LOG_KEEPER, "finished: %s", json_get_str(j, "class", ""));
 	control_tell_growth(k);
 	control_tell_done(k);
@@ -439,7 +443,9 @@ keeper_main(const struct keeper_job *job)
 	k->started_ms = clock_monotonic_ms();
 	k->deadline_at = mine.timeout_ms > 0 ? k->started_ms + mine.timeout_ms : -1;
 	start_child(k);
+	FAILPOINT("keeper.forked");
 	note_started(k);
+	FAILPOINT("keeper.started");
 	watch(k);
 	sweep(k);
 	drain(k);

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "base/io.h"
 #include "base/log.h"
 
@@ -30,6 +31,8 @@ journal_open(struct keeper *k, struct err *e)
 	k->result_fd = openat(dir, RESULT_TMP, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (k->result_fd < 0)
 		return err_sys(e, "result file");
+	FAILPOINT_FILE(k->journal_fd);
+	FAILPOINT_FILE(k->result_fd);
 	/* A disk that fills up while the unit runs must not eat its result. */
 	if (posix_fallocate(k->result_fd, 0, RESULT_RESERVE) != 0)
 		return err_sys(e, "no room for the result file");
@@ -68,12 +71,20 @@ journal_finish(struct keeper *k, const json_t *result, struct err *e)
 
 	if (r < 0)
 		return r;
-	if (fdatasync(k->journal_fd) < 0)
+	FAILPOINT("keeper.ended");
+	if (io_sync(k->journal_fd) < 0)
 		return err_sys(e, "journal sync");
-	if (io_write_all(k->result_fd, b.p, b.n) < 0 || ftruncate(k->result_fd, (off_t)b.n) < 0 ||
-	    fsync(k->result_fd) < 0)
+	FAILPOINT("keeper.journal_synced");
+	if (io_write_all(k->result_fd, b.p, b.n) < 0 || ftruncate(k->result_fd, (off_t)b.n) < 0)
 		return err_sys(e, "result file");
-	if (renameat(dir, RESULT_TMP, dir, "result") < 0 || fsync(dir) < 0)
+	FAILPOINT("keeper.result_written");
+	if (io_sync(k->result_fd) < 0)
+		return err_sys(e, "result sync");
+	FAILPOINT("keeper.result_synced");
+	if (io_rename(dir, RESULT_TMP, "result") < 0)
 		return err_sys(e, "result rename");
+	FAILPOINT("keeper.result_renamed");
+	if (io_sync(dir) < 0)
+		return err_sys(e, "result directory");
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "base/jsonx.h"
 
 #include "base/banned.h"
@@ -188,8 +189,10 @@ stream_pump(void)
 			enum streamed s = stream_one(u);
 			if (s == BLOCKED)
 				return;
-			if (s == OVER)
+			if (s == OVER) {
 				stream_stop(u);
+				FAILPOINT("executor.result_told");
+			}
 			has_moved |= s == SENT;
 			if (s == SENT && --budget == 0) {
 				/* The socket is writable, so the loop comes back at once. */

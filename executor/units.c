@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/id.h"
 #include "base/jsonx.h"
 #include "executor/proc.h"
@@ -309,6 +310,7 @@ start_unit(struct plugin *p, const struct unit_meta *m, const json_t *j, int *in
 		unit_dir_remove(X.units_fd, m->unit);
 		return;
 	}
+	FAILPOINT("executor.dir_made");
 	u = unit_new(m, UNIT_PENDING);
 	u->spawn = spawn_json(j);
 	u->spawn_fds[0] = dirfd;
@@ -424,6 +426,7 @@ settle(struct unit *u)
 	fd = openat(X.units_fd, path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd >= 0)
 		close(fd);
+	FAILPOINT("executor.settled");
 	if (u->is_settled)
 		return;
 	u->is_settled = true;

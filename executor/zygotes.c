@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "base/io.h"
 #include "base/jsonx.h"
 #include "executor/zygote.h"
@@ -25,7 +26,7 @@
 
 /* A small environment of known names; TAKT_UNIT is what plugin processes fill in. */
 static const char *const passed_env[] = {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR",
-    "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"};
+    "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS" FAILPOINT_VARIABLES};
 
 static void
 exec_self(const char *const *args)
@@ -120,6 +121,7 @@ hand_over(struct plugin *p, struct unit *u)
 	struct err e = ERR_INIT;
 	int pair[2], r;
 
+	FAILPOINT("executor.spawn");
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
 		unit_refuse(u, "transient", "executor.descriptors", "no descriptors left", "");
 		return;
@@ -132,6 +134,7 @@ hand_over(struct plugin *p, struct unit *u)
 		close(u->spawn_fds[i]);
 		u->spawn_fds[i] = -1;
 	}
+	FAILPOINT("executor.spawned");
 	if (r < 0) {
 		close(pair[0]);
 		unit_refuse(u, "transient", "executor.busy", e.message, "");

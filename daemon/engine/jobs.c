@@ -47,11 +47,13 @@ job_try(struct engine *e, enum engine_job job)
 		return false;
 	e->wanted &= ~(1u << job);
 	e->gate = job;
+	STORE_POINT(e->store, jobs[job].name);
 	if (jobs[job].start(e)) {
 		last = job;
 		return true;
 	}
 	e->gate = JOB_COUNT;
+	STORE_POINT(e->store, NULL);
 	return false;
 }
 
@@ -101,12 +103,14 @@ engine_done(struct engine *e, const struct err *err)
 		}
 	}
 	e->gate = JOB_COUNT;
+	STORE_POINT(e->store, NULL);
 }
 
 void
 jobs_abandon(struct engine *e)
 {
 	e->gate = JOB_COUNT;
+	STORE_POINT(e->store, NULL);
 	e->wanted = failed = 0;
 }
 

@@ -138,6 +138,7 @@ node_enter(struct engine *e, void (*done)(struct engine *))
 	store_send(e->store, SQL_ENGINE_NODE_UP, up, ARRAY_LEN(up), on_up_row, e);
 	store_send(e->store, SQL_ENGINE_SEAL_KEY_PUT, key, ARRAY_LEN(key), NULL, NULL);
 	store_send(e->store, SQL_ENGINE_PARTITIONS_AHEAD, NULL, 0, NULL, NULL);
+	STORE_POINT_ONCE(e->store, "node_enter");
 	store_sync(e->store, on_entered, e);
 }
 
@@ -186,6 +187,7 @@ on_lease(struct ev_loop *loop, struct ev_timer *w, int revents)
 	e->lease_sent_ms = clock_boottime_ms();
 	store_send(e->store, SQL_ENGINE_NODE_LEASE,
 	    (struct store_param[]){STORE_TEXT(e->node_id.s), STORE_TEXT(epoch)}, 2, on_renewed, e);
+	STORE_POINT_ONCE(e->store, "lease");
 	store_sync(e->store, NULL, NULL);
 }
 

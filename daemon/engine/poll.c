@@ -80,6 +80,7 @@ poll_now(struct engine *e)
 	is_asked = true;
 	store_send(e->store, SQL_ENGINE_POLL, (struct store_param[]){STORE_TEXT(e->node_id.s)}, 1,
 	    on_answer, e);
+	STORE_POINT_ONCE(e->store, "poll");
 	store_sync(e->store, on_polled, e);
 }
 

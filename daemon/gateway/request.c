@@ -313,6 +313,7 @@ run_statement(struct request *r, enum sql_id id, store_cb *on_commit)
 	store_send(r->gw->db, SQL_API_SESSION,
 	    (struct store_param[]){STORE_TEXT(r->token), STORE_TEXT(rank)}, 2, NULL, NULL);
 	store_send(r->gw->db, id, (struct store_param[]){STORE_TEXT(argument)}, 1, on_statement, r);
+	STORE_POINT_ONCE(r->gw->db, strcmp(r->method, "GET") ? "gateway" : NULL);
 	store_sync(r->gw->db, on_commit, r);
 	sodium_memzero(argument, strlen(argument));
 }

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/io.h"
 
 #include "base/banned.h"
@@ -93,7 +94,7 @@ static bool
 is_kept(const char *variable)
 {
 	static const char *const prefixes[] = {"PATH=", "LANG=", "LC_", "TZ=", "PG",
-	    "ASAN_OPTIONS=", "LSAN_OPTIONS=", "UBSAN_OPTIONS="};
+	    "ASAN_OPTIONS=", "LSAN_OPTIONS=", "UBSAN_OPTIONS=" FAILPOINT_VARIABLES};
 
 	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
 		if (!strncmp(variable, prefixes[i], strlen(prefixes[i])))

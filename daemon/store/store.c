@@ -189,6 +189,51 @@ send_one(struct store *s, const struct op *op)
 	return 0;
 }
 
+#ifdef HAVE_FAILPOINTS
+void
+store_point(struct store *s, const char *name)
+{
+	s->point = name;
+}
+
+void
+store_point_once(struct store *s, const char *name)
+{
+	s->point_once = name;
+}
+
+/* Everything of the transaction is queued and, as sending waits for the turn's end, not sent. */
+static void
+point_send(struct store *s, struct op *sync)
+{
+	sync->point = s->point_once ? s->point_once : s->point;
+	s->point_once = NULL;
+	if (sync->point)
+		failpoint_hit2(sync->point, ".send");
+}
+
+static void
+point_flushed(struct store *s)
+{
+	for (struct op *op = s->sent.head; op; op = op->next)
+		if (op->point && !op->is_flushed) {
+			op->is_flushed = true;
+			failpoint_hit2(op->point, ".sent");
+		}
+}
+
+static void
+point_answered(const struct op *sync, const struct err *e)
+{
+	if (sync->point && !e)
+		failpoint_hit2(sync->point, ".committed");
+}
+#else
+#define point_send(s, sync) ((void)0)
+#define point_flushed(s) ((void)0)
+#define point_answered(sync, e) ((void)0)
+#endif
+
 /* Hand over what waits until the socket is full; then EV_WRITE calls again. */
 void
 store_pump(struct store *s)
@@ -212,6 +257,8 @@ store_pump(struct store *s)
 		store_lost(s, PQerrorMessage(s->conn));
 		return;
 	}
+	if (unsent == 0)
+		point_flushed(s);
 	store_want(s, unsent ? EV_READ | EV_WRITE : EV_READ);
 	store_watch_silence(s);
 }
@@ -263,6 +310,7 @@ answer_sync(struct store *s, struct op *op, const PGresult *res)
 
 	op_pop(&s->sent);
 	s->first_error = (struct err)ERR_INIT;
+	point_answered(op, e.code ? &e : NULL);
 	if (op->kind == OP_SYNC)
 		finish(s, op, res, e.code ? &e : NULL);
 	else if (e.code)
@@ -458,7 +506,10 @@ store_send(struct store *s, enum sql_id id, const struct store_param *params, in
 void
 store_sync(struct store *s, store_cb *cb, void *arg)
 {
-	enqueue(s, store_op_new(OP_SYNC, SQL_NONE, NULL, 0), cb, arg);
+	struct op *op = store_op_new(OP_SYNC, SQL_NONE, NULL, 0);
+
+	point_send(s, op);
+	enqueue(s, op, cb, arg);
 }
 
 static const char *

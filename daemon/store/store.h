@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/failpoint.h"
 
 #include "sql/sql.h" /* enum sql_id, generated from the files under sql/ */
 
@@ -71,6 +72,21 @@ void store_send(
     struct store *, enum sql_id, const struct store_param *params, int n, store_cb *cb, void *arg);
 /* End the transaction; cb (may be NULL) learns of the commit: res is a PGRES_PIPELINE_SYNC result. */
 void store_sync(struct store *, store_cb *cb, void *arg);
+/*
+ * Failpoints (base/failpoint.h): the transactions whose sync is sent from now on are NAME's, until
+ * another name or NULL; store_point_once: the next one only. Points are NAME.send, NAME.sent and
+ * NAME.committed. Names are borrowed for good.
+ */
+#ifdef HAVE_FAILPOINTS
+void store_point(struct store *, const char *name);
+void store_point_once(struct store *, const char *name);
+#define STORE_POINT(s, name) store_point(s, name)
+#define STORE_POINT_ONCE(s, name) store_point_once(s, name)
+#else
+#define STORE_POINT(s, name) ((void)0)
+#define STORE_POINT_ONCE(s, name) ((void)0)
+#endif
+
 /* Statements sent and not answered. */
 unsigned store_depth(const struct store *);
 

@@ -34,6 +34,10 @@ struct op {
 	int *lengths;
 	int *formats;
 	const char *channel; /* OP_LISTEN */
+#ifdef HAVE_FAILPOINTS
+	const char *point; /* OP_SYNC: whose transaction it ends, or NULL */
+	bool is_flushed;
+#endif
 };
 
 struct op_list {
@@ -65,6 +69,9 @@ struct store {
 	ev_timer retry;    /* the next attempt to connect */
 	ev_timer deadline; /* of connecting, and of a silent server */
 	double backoff_s;
+#ifdef HAVE_FAILPOINTS
+	const char *point, *point_once; /* of syncs to come */
+#endif
 	unsigned busy; /* callbacks running: store_close() waits for them */
 	bool is_closed;
 };

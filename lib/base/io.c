@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
+
 #include "base/banned.h"
 
 int
@@ -60,6 +62,26 @@ io_read_file(const char *path, size_t max, struct buf *out, struct err *e)
 }
 
 int
+io_sync(int fd)
+{
+	if (fsync(fd) < 0)
+		return -1;
+#ifdef HAVE_FAILPOINTS
+	failpoint_synced(fd);
+#endif
+	return 0;
+}
+
+int
+io_rename(int dirfd, const char *from, const char *to)
+{
+#ifdef HAVE_FAILPOINTS
+	failpoint_renaming(dirfd, from, to);
+#endif
+	return renameat(dirfd, from, dirfd, to);
+}
+
+int
 io_replace_file(int dirfd, const char *name, const void *p, size_t n, mode_t mode, struct err *e)
 {
 	_cleanup_fd_ int fd = -1;
@@ -69,12 +91,13 @@ io_replace_file(int dirfd, const char *name, const void *p, size_t n, mode_t mod
 	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
 		return err_sys(e, "creating %s", tmp);
-	if (io_write_all(fd, p, n) < 0 || fsync(fd) < 0 || renameat(dirfd, tmp, dirfd, name) < 0) {
+	FAILPOINT_FILE(fd);
+	if (io_write_all(fd, p, n) < 0 || io_sync(fd) < 0 || io_rename(dirfd, tmp, name) < 0) {
 		err_sys(e, "writing %s", name);
 		unlinkat(dirfd, tmp, 0);
 		return -ERR_SYSTEM;
 	}
-	if (fsync(dirfd) < 0)
+	if (io_sync(dirfd) < 0)
 		return err_sys(e, "syncing the directory of %s", name);
 	return 0;
 }

@@ -18,6 +18,9 @@ int io_replace_file(
     int dirfd, const char *name, const void *p, size_t n, mode_t mode, struct err *e);
 /* mkdir -p; the last component gets mode. */
 int io_mkdirs(const char *path, mode_t mode, struct err *e);
+/* fsync and renameat; failpoints know of them (base/failpoint.h). */
+int io_sync(int fd);
+int io_rename(int dirfd, const char *from, const char *to);
 int io_set_nonblock(int fd, bool on);
 int io_set_cloexec(int fd, bool on);
 /*
