@@ -34,6 +34,7 @@ enum engine_job {
 	JOB_COMMAND,  /* decide commands */
 	JOB_RETRY,    /* queue retries whose time has come */
 	JOB_SCHEDULE, /* decide about due times */
+	JOB_RESCUE,   /* take over the runs of a dead node */
 	JOB_CLAIM,    /* take queued runs */
 	JOB_COUNT
 };
@@ -61,12 +62,14 @@ struct engine {
 	bool is_node_up;   /* this connection holds the node's lock and incarnation */
 	bool is_listed;    /* the executor has said all it holds */
 	bool is_recovered; /* runs holds every own run with an open attempt */
+	bool is_draining;  /* claims nothing, as its row says */
 	bool is_stopping;
 	unsigned generation; /* +1 whenever the memory of runs is dropped */
 
 	enum engine_job gate;                       /* the job in flight; JOB_COUNT: none */
 	unsigned wanted;                            /* bit set of jobs */
 	int64_t lease_sent_ms, lease_acked_sent_ms; /* BOOTTIME */
+	bool is_lease_asked;                        /* a renewal is on its way */
 
 	struct conf *own_conf; /* from a reload; NULL before the first */
 	struct ev_signal term, intr, hup;
@@ -80,5 +83,6 @@ void engine_want(struct engine *, enum engine_job);
 void engine_done(struct engine *, const struct err *err);
 /* What the database holds of our runs is unknown: drop the memory, connect to the executor anew. */
 void engine_resync(struct engine *, const char *why);
-/* True while the lease is held for certain: 20 s since the sending of the last renewal that was acked. */
+/* May something new be begun? True while the lease is held for certain: 20 s since the sending of the
+ * last renewal that was acked. */
 bool engine_may_claim(const struct engine *);

@@ -21,6 +21,7 @@
 #include "daemon/engine/node.h"
 #include "daemon/engine/poll.h"
 #include "daemon/engine/runs.h"
+#include "daemon/engine/watch.h"
 #include "daemon/main/roles.h"
 #include "daemon/record/fence.h"
 #include "daemon/record/record.h"
@@ -33,7 +34,7 @@
 #define FLUSH_LIMIT_S 5.0
 #define RESYNC_PAUSE_S 0.3 /* what failed once may fail again at once */
 
-static const char *const channels[] = {"takt_command", "takt_schedule", NULL};
+static const char *const channels[] = {"takt_command", "takt_schedule", "takt_node", NULL};
 
 static const enum sql_id statements[] = {SQL_ENGINE_NODE_LOCK, SQL_ENGINE_NODE_UP,
     SQL_ENGINE_NODE_LEASE, SQL_ENGINE_NODE_LEAVE, SQL_ENGINE_SEAL_KEY_PUT, SQL_ENGINE_PLATFORMS_PUT,
@@ -44,6 +45,7 @@ static const enum sql_id statements[] = {SQL_ENGINE_NODE_LOCK, SQL_ENGINE_NODE_U
     SQL_ENGINE_LOAD_UNITS, SQL_ENGINE_LOAD_LISTED, SQL_ENGINE_RECORD_LOCK, SQL_ENGINE_RECORD_OUTPUT,
     SQL_ENGINE_RECORD_HOST_KEYS, SQL_ENGINE_RECORD_UNITS, SQL_ENGINE_RECORD_RUNS,
     SQL_ENGINE_RECORD_FENCED, SQL_ENGINE_SNAPSHOT_PUT, SQL_ENGINE_FEED_NOTIFY,
+    SQL_ENGINE_NODES_WATCH, SQL_ENGINE_RESCUE, SQL_ENGINE_RESCUE_END_BACKEND,
     SQL_ENGINE_ANSWER_NOTIFY, SQL_NONE};
 
 /* What the executor said and what we remember of runs; both are heard and read again. */
@@ -92,6 +94,7 @@ on_store_down(struct store *s, void *arg)
 	(void)s;
 	log_warn(LOG_MAIN, "the database is gone; units go on, their reports wait");
 	e->is_node_up = false;
+	watch_reset(e);
 	jobs_abandon(e);
 	link_stop(e->link);
 	forget(e);
@@ -104,10 +107,13 @@ on_notify(struct store *s, void *arg, const char *channel, const char *payload)
 
 	(void)s;
 	(void)payload;
-	if (strcmp(channel, "takt_command") == 0)
+	if (strcmp(channel, "takt_command") == 0) {
 		engine_want(e, JOB_COMMAND);
-	else
-		poll_now(e);
+		return;
+	}
+	if (strcmp(channel, "takt_node") == 0)
+		watch_soon();
+	poll_now(e);
 }
 
 static void
@@ -232,6 +238,7 @@ close_all(struct engine *e)
 	node_timers_stop(e);
 	poll_fini(e);
 	store_close(e->store); /* answers who waits, and they may still use the link */
+	watch_fini(e);
 	link_free(e->link);
 	jobs_fini(e);
 	record_free(e->record);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 
 #include "daemon/engine/recover.h"
+#include "daemon/engine/rescue.h"
 #include "daemon/queue/claim.h"
 #include "daemon/queue/command.h"
 #include "daemon/queue/retry_due.h"
@@ -24,15 +25,17 @@
 static const struct {
 	const char *name;
 	bool (*start)(struct engine *); /* false: nothing to do now */
+	bool is_new;                    /* begins something: only while the lease is held */
 	bool while_stopping;
 } jobs[JOB_COUNT] = {
-    [JOB_RECOVER] = {"recover", recover_start, false},
-    [JOB_RECORD] = {"record", record_start, true},
-    [JOB_FENCED] = {"fenced", fence_start, true},
-    [JOB_COMMAND] = {"command", command_start, false},
-    [JOB_RETRY] = {"retry", retry_due_start, false},
-    [JOB_SCHEDULE] = {"schedule", schedule_start, false},
-    [JOB_CLAIM] = {"claim", claim_start, false},
+    [JOB_RECOVER] = {"recover", recover_start, false, false},
+    [JOB_RECORD] = {"record", record_start, false, true},
+    [JOB_FENCED] = {"fenced", fence_start, false, true},
+    [JOB_COMMAND] = {"command", command_start, true, false},
+    [JOB_RETRY] = {"retry", retry_due_start, true, false},
+    [JOB_SCHEDULE] = {"schedule", schedule_start, true, false},
+    [JOB_RESCUE] = {"rescue", rescue_start, true, false},
+    [JOB_CLAIM] = {"claim", claim_start, true, false},
 };
 
 static struct ev_prepare before_sleep;
@@ -45,6 +48,8 @@ job_try(struct engine *e, enum engine_job job)
 {
 	if (!(e->wanted & 1u << job) || (e->is_stopping && !jobs[job].while_stopping))
 		return false;
+	if (jobs[job].is_new && !engine_may_claim(e))
+		return false; /* still wanted: the renewal that is acknowledged wakes the loop */
 	e->wanted &= ~(1u << job);
 	e->gate = job;
 	STORE_POINT(e->store, jobs[job].name);

@@ -14,6 +14,7 @@
 
 #include "config.h"
 #include "daemon/engine/engine.h"
+#include "daemon/engine/link.h"
 #include "daemon/engine/node.h"
 #include "daemon/main/conf.h"
 #include "daemon/store/store.h"
@@ -116,6 +117,7 @@ on_entered(void *arg, const PGresult *res, const struct err *err)
 	}
 	e->is_node_up = true;
 	e->lease_acked_sent_ms = e->lease_sent_ms;
+	e->is_lease_asked = false;
 	node_publish_platforms(e);
 	entered(e);
 }
@@ -158,16 +160,35 @@ node_publish_platforms(struct engine *e)
 	store_sync(e->store, NULL, NULL);
 }
 
+void
+node_tell_lease(struct engine *e)
+{
+	int64_t until = e->lease_acked_sent_ms + NODE_FENCE_MS, left = until - clock_boottime_ms();
+
+	if (left > 0)
+		link_send(e->link, FRAME_LEASE,
+		    json_pack("{s:I,s:I}", "left_ms", (json_int_t)left, "until_ms",
+			(json_int_t)until),
+		    -1);
+}
+
 static void
 on_renewed(void *arg, const PGresult *res, const struct err *err)
 {
 	struct engine *e = arg;
+	bool was_held = engine_may_claim(e);
 
+	e->is_lease_asked = false;
 	if (err)
 		return;
 	if (PQntuples(res) == 0)
 		log_fatal(LOG_MAIN, "another engine has taken node %s", e->node_id.s);
 	e->lease_acked_sent_ms = e->lease_sent_ms;
+	if (e->is_listed)
+		node_tell_lease(e);
+	/* Others may have taken our runs over: nothing that memory says is started before it was read again. */
+	if (!was_held && !e->is_stopping && engine_may_claim(e))
+		engine_resync(e, "the lease had run out and is held again");
 }
 
 static void
@@ -180,11 +201,14 @@ on_lease(struct ev_loop *loop, struct ev_timer *w, int revents)
 	(void)revents;
 	if (!e->is_node_up)
 		return;
-	/* The renewal before this one has been answered, or the connection is gone. */
-	if (e->lease_acked_sent_ms < e->lease_sent_ms)
+	if (!engine_may_claim(e) && !e->is_stopping)
+		log_warn(LOG_MAIN, "the lease was not renewed for %d s: nothing new is begun",
+		    NODE_FENCE_MS / 1000);
+	if (e->is_lease_asked)
 		return;
 	snprintf(epoch, sizeof(epoch), "%lld", (long long)e->node_epoch);
 	e->lease_sent_ms = clock_boottime_ms();
+	e->is_lease_asked = true;
 	store_send(e->store, SQL_ENGINE_NODE_LEASE,
 	    (struct store_param[]){STORE_TEXT(e->node_id.s), STORE_TEXT(epoch)}, 2, on_renewed, e);
 	STORE_POINT_ONCE(e->store, "lease");

@@ -26,6 +26,9 @@ void node_publish_platforms(struct engine *);
 /* The lease, every 5 s, and the partitions, once a day. */
 void node_timers_start(struct engine *);
 void node_timers_stop(struct engine *);
+/* Tell the executor how long the lease is held for certain: until_ms is BOOTTIME, which it shares; a
+ * frame that was read late grants nothing. */
+void node_tell_lease(struct engine *);
 /* At an orderly end: the lease is over. done is called when it is committed or cannot be. */
 void node_leave(struct engine *, store_cb *done);
 /* Self-fencing, by BOOTTIME: the lease's 30 s began at the database no earlier than the renewal that

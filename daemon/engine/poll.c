@@ -8,6 +8,7 @@
 
 #include "daemon/dispatch/dispatch.h"
 #include "daemon/engine/engine.h"
+#include "daemon/engine/watch.h"
 #include "daemon/store/store.h"
 
 #include "base/banned.h"
@@ -78,6 +79,7 @@ poll_now(struct engine *e)
 		return;
 	}
 	is_asked = true;
+	watch_send(e);
 	store_send(e->store, SQL_ENGINE_POLL, (struct store_param[]){STORE_TEXT(e->node_id.s)}, 1,
 	    on_answer, e);
 	STORE_POINT_ONCE(e->store, "poll");

@@ -5,6 +5,7 @@
  *
  *   database          executor            then
  *   pending           -                   never started: waits for a slot, START
+ *   pending, rescued  -                   another executor may have it: the same, or lost, as its type says
  *   running           -                   lost
  *   pending, running  running, finished   ATTACH from where the journal is committed
  *   pending, running  lost                lost
@@ -21,6 +22,7 @@
 #include "daemon/dispatch/dispatch.h"
 #include "daemon/engine/engine.h"
 #include "daemon/engine/link.h"
+#include "daemon/engine/node.h"
 #include "daemon/engine/runs.h"
 #include "daemon/queue/load.h"
 #include "daemon/record/fence.h"
@@ -68,13 +70,18 @@ drop(struct recovery *r, const char *id, int64_t epoch)
 	r->dropped++;
 }
 
+static bool
+is_rerun(const struct engine *e, const struct run *run)
+{
+	const json_t *type = json_object_get(e->types, run->task_type);
+
+	return strcmp(json_get_str(type, "recovery", "fail"), "rerun") == 0;
+}
+
 static void
 unit_lost(struct recovery *r, struct unit *u, const char *why)
 {
-	const json_t *type = json_object_get(r->engine->types, u->run->task_type);
-
-	record_unit_lost(
-	    r->engine, u, strcmp(json_get_str(type, "recovery", "fail"), "rerun") == 0, why);
+	record_unit_lost(r->engine, u, is_rerun(r->engine, u->run), why);
 	r->lost++;
 }
 
@@ -135,9 +142,11 @@ settle_run(struct engine *e, struct run *run)
 		struct unit *u = &run->units[i];
 		if (refusal_is_unit_out(e, unit_id(u, id)))
 			record_unit_refused(e, u);
-		else if (u->step == UNIT_PENDING && u->was_started &&
-			 !json_object_get(current->held, unit_id(u, id)))
-			unit_lost(current, u, "the executor does not know it any more");
+		else if (u->step == UNIT_PENDING && !json_object_get(current->held, id) &&
+			 (u->was_started || (run->is_rescued && !is_rerun(e, run))))
+			unit_lost(current, u,
+			    run->is_rescued ? "its node died"
+					    : "the executor does not know it any more");
 	}
 	if (run->state == TASK_cancelling)
 		cancel_again(e, run);
@@ -160,6 +169,27 @@ compare_all(struct recovery *r)
 	    "recovered: %u units attached, %u lost, %u acknowledged again, %u dropped", r->attached,
 	    r->lost, r->again, r->dropped);
 	e->is_recovered = true;
+	dispatch_pump(e);
+}
+
+void
+recover_rescued(struct engine *e, const json_t *ids)
+{
+	_cleanup_json_ json_t *held = json_object();
+	struct recovery r = {.engine = e, .held = held};
+	size_t i;
+	json_t *id;
+
+	current = &r;
+	json_array_foreach(ids, i, id)
+	{
+		struct run *run = runs_find(e->runs, json_string_value(id));
+		if (run)
+			settle_run(e, run);
+	}
+	current = NULL;
+	log_info(LOG_MAIN, "%zu runs rescued, %u of their units are lost", json_array_size(ids),
+	    r.lost);
 	dispatch_pump(e);
 }
 
@@ -186,6 +216,7 @@ recover_start(struct engine *e)
 {
 	if (!e->is_listed || e->is_recovered)
 		return false;
+	node_tell_lease(e);
 	struct recovery *r = xcalloc(1, sizeof(*r));
 	_cleanup_json_ json_t *ids = json_array();
 	size_t i;

@@ -7,9 +7,12 @@
  */
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 
 struct engine;
 
+/* Runs that were just taken from a dead node and read: this executor holds none of their units. */
+void recover_rescued(struct engine *, const json_t *ids);
 /* JOB_RECOVER */
 bool recover_start(struct engine *);

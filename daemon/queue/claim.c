@@ -24,8 +24,8 @@
 static json_t *claimed; /* run ids of the claim in flight */
 static unsigned asked;
 
-static char *
-offered_types(const struct engine *e)
+char *
+claim_types(const struct engine *e)
 {
 	_cleanup_json_ json_t *ids = json_array();
 	const char *id;
@@ -99,7 +99,7 @@ claim_start(struct engine *e)
 	unsigned busy, pending;
 	char epoch[24], limit[16];
 
-	if (!e->is_recovered || !engine_may_claim(e) || json_object_size(e->types) == 0)
+	if (!e->is_recovered || e->is_draining || !engine_may_claim(e) || json_object_size(e->types) == 0)
 		return false;
 	runs_count(e->runs, &busy, &pending);
 	if (busy + pending >= e->max_units)
@@ -107,7 +107,7 @@ claim_start(struct engine *e)
 	asked = e->max_units - busy - pending;
 	if (asked > CLAIM_MAX)
 		asked = CLAIM_MAX;
-	_cleanup_free_ char *types = offered_types(e), *classes = retryable_classes();
+	_cleanup_free_ char *types = claim_types(e), *classes = retryable_classes();
 	snprintf(epoch, sizeof(epoch), "%lld", (long long)e->node_epoch);
 	snprintf(limit, sizeof(limit), "%u", asked);
 	const struct store_param p[] = {STORE_TEXT(e->node_id.s), STORE_TEXT(epoch),

@@ -7,5 +7,7 @@
 
 struct engine;
 
+/* The task types that this node offers, as a JSON text. */
+char *claim_types(const struct engine *);
 /* JOB_CLAIM */
 bool claim_start(struct engine *);

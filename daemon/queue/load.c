@@ -47,6 +47,7 @@ load_run(struct engine *e, const PGresult *res, int row)
 	r->attempt = (int)store_int(res, row, "attempt", 0);
 	r->timeout_s = (int)store_int(res, row, "timeout_s", 0);
 	r->is_attempt_started = strcmp(store_str(res, row, "attempt_state"), "running") == 0;
+	r->is_rescued = store_bool(res, row, "is_rescued");
 	r->deadline_ms = now + store_int(res, row, "remaining_ms", 0);
 	r->started_ms = running >= 0 ? now - running : 0;
 	r->retry.max_retries = (unsigned)json_get_int(r->policy, "max_retries", 0);

@@ -8,7 +8,7 @@ with me as (
 	select n.id, n.no, n.name, n.incarnation, coalesce((select max(e.feed_seq) from takt.event e
 		where e.node_no = n.no and e.incarnation = n.incarnation), 0) as feed,
 		to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at
-	from takt.node n where n.id = $1::uuid and n.epoch = $2::bigint
+	from takt.node n where n.id = $1::uuid and n.epoch = $2::bigint and not n.draining
 ), cand as (
 	select l.run_id, l.task_id, l.attempt, l.queue_depth, l.priority, l.next_at
 	from takt.live l join takt.run r on r.id = l.run_id

@@ -4,6 +4,7 @@
 -- $1 node id, $2 [run id, …] or null
 select l.run_id, l.org_id, l.task_id, l.state, l.epoch, l.attempt, coalesce(l.cancel_reason, '') as cancel_reason,
 	r.task_type, r.task_name, r.policy, a.state as attempt_state, a.timeout_s,
+	a.taken_from is not null as is_rescued,
 	ceil(extract(epoch from a.opened_at + make_interval(secs => a.timeout_s) - now()) * 1000)::bigint
 		as remaining_ms,
 	floor(extract(epoch from now() - l.started_at) * 1000)::bigint as running_ms,

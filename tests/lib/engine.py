@@ -86,19 +86,27 @@ class Engine:
         self.engine_process = self._spawn(
             "engine", [str(BUILD / "taktd"), "-x", "engine", "-c", str(self.root / "taktd.conf")])
 
-    def second_node(self):
+    def second_node(self, name="second"):
         """Another engine with its own state and executor on the same database; ended by close()."""
         other = Engine.__new__(Engine)
         other.__dict__.update(self.__dict__)
-        other.root = self.root / "second"
+        other.root = self.root / name
         other.state = other.root / "node"
         other.state.mkdir(mode=0o700, parents=True)
-        other.write_conf(node_name="second")
+        other.write_conf(node_name=name)
         other.start_executor()
         other.start_engine()
         self.others.append(other)
         wait_until(lambda: self.one("select count(*) from takt.node") == 1 + len(self.others), 30, "the second node")
         return other
+
+    def node(self):
+        """This node's id, once its engine has entered it."""
+        return (self.state / "node-id").read_text().strip()
+
+    def drain(self, is_draining=True):
+        self.sql("update takt.node set draining = %s where id = %s", is_draining, self.node())
+        self.sql("notify takt_node")
 
     def kill_engine(self, sig=signal.SIGKILL):
         self.engine_process.send_signal(sig)
@@ -135,6 +143,7 @@ class Engine:
         for other in self.others:
             other._stop(other.engine_process)
             other._stop(other.executor_process)
+            other._stop_units()
         self._stop(self.engine_process)
         self._stop(self.executor_process)
         self._stop_units()
