@@ -28,6 +28,17 @@
 
 static unsigned slots;
 
+static bool
+has_cap(const json_t *type, const char *name)
+{
+	const json_t *cap;
+	size_t i;
+
+	json_array_foreach(json_object_get(type, "caps"), i,
+	    cap) if (strcmp(json_string_value(cap), name) == 0) return true;
+	return false;
+}
+
 static void
 send_start(struct engine *e, struct unit *u, int memfd, int64_t left_ms)
 {
@@ -36,9 +47,12 @@ send_start(struct engine *e, struct unit *u, int memfd, int64_t left_ms)
 
 	sodium_bin2base64(key, sizeof(key), seal_key_public(e->seal), SEAL_PUBLIC_B,
 	    sodium_base64_VARIANT_ORIGINAL);
-	json_t *j = json_pack("{s:s,s:I,s:s,s:I,s:i,s:i,s:s}", "unit", unit_id(u, id), "epoch",
+	/* Another node may start it again when our lease is lost: what changes devices must be dead by then. */
+	bool is_killed = has_cap(json_object_get(e->types, u->run->task_type), "changes");
+	json_t *j = json_pack("{s:s,s:I,s:s,s:I,s:i,s:i,s:s,s:s}", "unit", unit_id(u, id), "epoch",
 	    (json_int_t)u->run->epoch, "type", u->run->task_type, "timeout_ms", (json_int_t)left_ms,
-	    "grace_ms", GRACE_MS, "output_limit_b", OUTPUT_LIMIT_B, "seal_pk", key);
+	    "grace_ms", GRACE_MS, "output_limit_b", OUTPUT_LIMIT_B, "seal_pk", key, "on_lease_loss",
+	    is_killed ? "kill" : "continue");
 	link_send(e->link, FRAME_START, j, memfd);
 	u->step = UNIT_SENT;
 	log_debug(LOG_DISPATCH, "unit %s started", id);
@@ -131,15 +145,12 @@ void
 dispatch_attach(struct engine *e, struct unit *u)
 {
 	char id[UNIT_ID_MAX];
-	const json_t *type = json_object_get(e->types, u->run->task_type), *caps, *cap;
-	size_t i;
+	const json_t *type = json_object_get(e->types, u->run->task_type);
 
 	/* Artifacts are stored with the result, so their parts are read again. Also when the type is not
 	 * offered any more. */
-	bool has_artifacts = !type;
-	caps = json_object_get(type, "caps");
-	json_array_foreach(caps, i, cap) has_artifacts |=
-	    strcmp(json_string_value(cap), "artifacts") == 0;
+	bool has_artifacts = !type || has_cap(type, "artifacts");
+
 	u->journal_next = has_artifacts ? 0 : u->journal_off;
 	u->step = u->was_started ? UNIT_RUNNING : UNIT_SENT;
 	link_send(e->link, FRAME_ATTACH,

@@ -167,8 +167,8 @@ node_tell_lease(struct engine *e)
 
 	if (left > 0)
 		link_send(e->link, FRAME_LEASE,
-		    json_pack("{s:I,s:I}", "left_ms", (json_int_t)left, "until_ms",
-			(json_int_t)until),
+		    json_pack(
+			"{s:I,s:I}", "left_ms", (json_int_t)left, "until_ms", (json_int_t)until),
 		    -1);
 }
 

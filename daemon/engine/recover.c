@@ -188,8 +188,8 @@ recover_rescued(struct engine *e, const json_t *ids)
 			settle_run(e, run);
 	}
 	current = NULL;
-	log_info(LOG_MAIN, "%zu runs rescued, %u of their units are lost", json_array_size(ids),
-	    r.lost);
+	log_info(
+	    LOG_MAIN, "%zu runs rescued, %u of their units are lost", json_array_size(ids), r.lost);
 	dispatch_pump(e);
 }
 

@@ -76,8 +76,8 @@ see_self(struct engine *e, const PGresult *res, int row)
 	bool is_draining = store_bool(res, row, "draining");
 
 	if (is_draining != e->is_draining)
-		log_info(LOG_MAIN, is_draining ? "draining: nothing is claimed any more"
-					       : "claiming again");
+		log_info(LOG_MAIN,
+		    is_draining ? "draining: nothing is claimed any more" : "claiming again");
 	e->is_draining = is_draining;
 }
 

@@ -99,7 +99,8 @@ claim_start(struct engine *e)
 	unsigned busy, pending;
 	char epoch[24], limit[16];
 
-	if (!e->is_recovered || e->is_draining || !engine_may_claim(e) || json_object_size(e->types) == 0)
+	if (!e->is_recovered || e->is_draining || !engine_may_claim(e) ||
+	    json_object_size(e->types) == 0)
 		return false;
 	runs_count(e->runs, &busy, &pending);
 	if (busy + pending >= e->max_units)
