@@ -64,6 +64,7 @@ struct engine {
 	bool is_recovered; /* runs holds every own run with an open attempt */
 	bool is_draining;  /* claims nothing, as its row says */
 	bool is_stopping;
+	bool has_new_events; /* commits since the last link of their chain */
 	unsigned generation; /* +1 whenever the memory of runs is dropped */
 
 	enum engine_job gate;                       /* the job in flight; JOB_COUNT: none */

@@ -21,6 +21,7 @@
 #include "daemon/engine/node.h"
 #include "daemon/engine/poll.h"
 #include "daemon/engine/runs.h"
+#include "daemon/keep/event_link.h"
 #include "daemon/engine/watch.h"
 #include "daemon/main/roles.h"
 #include "daemon/record/fence.h"
@@ -46,7 +47,7 @@ static const enum sql_id statements[] = {SQL_ENGINE_NODE_LOCK, SQL_ENGINE_NODE_U
     SQL_ENGINE_RECORD_HOST_KEYS, SQL_ENGINE_RECORD_UNITS, SQL_ENGINE_RECORD_RUNS,
     SQL_ENGINE_RECORD_FENCED, SQL_ENGINE_SNAPSHOT_PUT, SQL_ENGINE_FEED_NOTIFY,
     SQL_ENGINE_NODES_WATCH, SQL_ENGINE_RESCUE, SQL_ENGINE_RESCUE_END_BACKEND,
-    SQL_ENGINE_ANSWER_NOTIFY, SQL_NONE};
+    SQL_ENGINE_ANSWER_NOTIFY, SQL_ENGINE_EVENT_LINK, SQL_NONE};
 
 /* What the executor said and what we remember of runs; both are heard and read again. */
 static void
@@ -75,6 +76,7 @@ engine_resync(struct engine *e, const char *why)
 static void
 on_node_entered(struct engine *e)
 {
+	e->has_new_events = true;
 	link_start(e->link, 0);
 	poll_now(e);
 }
@@ -228,6 +230,7 @@ open_all(struct engine *e)
 	e->store = store_open(e->loop, &conf, &hooks);
 	jobs_init(e);
 	poll_init(e);
+	event_link_init(e);
 	node_timers_start(e);
 	signals_start(e);
 }
@@ -236,6 +239,7 @@ static void
 close_all(struct engine *e)
 {
 	node_timers_stop(e);
+	event_link_fini(e);
 	poll_fini(e);
 	store_close(e->store); /* answers who waits, and they may still use the link */
 	watch_fini(e);

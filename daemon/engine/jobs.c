@@ -107,6 +107,7 @@ engine_done(struct engine *e, const struct err *err)
 			ev_timer_start(e->loop, &pause_over);
 		}
 	}
+	e->has_new_events |= !err;
 	e->gate = JOB_COUNT;
 	STORE_POINT(e->store, NULL);
 }
