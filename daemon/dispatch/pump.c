@@ -31,11 +31,14 @@ static unsigned slots;
 static bool
 has_cap(const json_t *type, const char *name)
 {
-	const json_t *cap;
+	const json_t *caps = json_object_get(type, "caps"), *cap;
 	size_t i;
 
-	json_array_foreach(json_object_get(type, "caps"), i,
-	    cap) if (strcmp(json_string_value(cap), name) == 0) return true;
+	json_array_foreach(caps, i, cap)
+	{
+		if (strcmp(json_string_value(cap), name) == 0)
+			return true;
+	}
 	return false;
 }
 
