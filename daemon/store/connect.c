@@ -6,7 +6,8 @@
  *
  * PQstatus stays OK on a dead socket, so three clocks watch it: the kernel's (keepalives,
  * tcp_user_timeout), the server's (statement_timeout) and ours (SILENCE_S) for a server that
- * holds the socket and says nothing.
+ * holds the socket and says nothing. The server watches its end in the same way: a session that is
+ * cut off holds locks, and the node's own one, which the next connection waits for.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,13 +21,16 @@
 #include "base/banned.h"
 
 #define BACKOFF_MIN_S 0.1
-#define BACKOFF_MAX_S 5.0
-#define CONNECT_S 10.0
-#define SILENCE_S \
-	120.0 /* a transaction's answers come at its sync: several statement_timeouts may add up */
+/* A cut link is used again within BACKOFF_MAX_S of its healing, or at the next SYN of an attempt. */
+#define BACKOFF_MAX_S 2.0
+#define CONNECT_S 8.0
+/* As long as an engine goes on without a renewed lease (NODE_FENCE_MS), and longer than one statement may take. */
+#define SILENCE_S 20.0
 
 #define SESSION_OPTIONS                                                                            \
-	"-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s " \
+	"-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=15s " \
+	"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2 "         \
+	"-c tcp_user_timeout=15000 "                                                               \
 	"-c jit=off -c search_path=takt -c timezone=UTC -c datestyle=ISO -c "                      \
 	"client_min_messages=warning"
 #define GENERIC_PLANS " -c plan_cache_mode=force_generic_plan"
