@@ -269,7 +269,8 @@ class Node:
 class Rig:
     """root has everything that runs; `journals` is where load and readers write (default root/journals)."""
 
-    def __init__(self, seed=1, nodes=3, build=None, journals=None, max_units=10, log_level="info", settings=None):
+    def __init__(self, seed=1, nodes=3, build=None, journals=None, max_units=10, log_level="info", settings=None,
+                 pg_env=None):
         self.seed, self.rng = seed, random.Random(seed)
         self.build = pathlib.Path(build or os.environ.get("TAKT_BUILD") or SOURCE / "build").resolve()
         self.max_units, self.log_level = max_units, log_level
@@ -281,7 +282,7 @@ class Rig:
         self.unexpected = []  # ends of taktd or executor that nobody here caused
         self.pg = self._db = None
         try:
-            self.pg = Pg(durable=True, settings={"max_connections": "100", **(settings or {})})
+            self.pg = Pg(durable=True, settings={"max_connections": "100", **(settings or {})}, env=pg_env)
             with open(self.root / "migrate.log", "wb") as log:
                 subprocess.run([str(self.build / "tests/lib/migrate"), self.pg.conninfo], check=True, stdout=log, stderr=log)
             self.query("select takt.make_partitions((current_date - interval '1 month')::date, 6)", role="takt_owner")

@@ -54,7 +54,9 @@ def wait_until(condition, limit_s=30, what="condition"):
 
 
 class Pg:
-    def __init__(self, durable=False, settings=None, dbname="takt"):
+    def __init__(self, durable=False, settings=None, dbname="takt", env=None):
+        """env: more environment of the server."""
+        self.env = {**os.environ, **env} if env else None
         self.user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         self.dbname = dbname
         self.bindir = bindir()
@@ -132,7 +134,7 @@ class Pg:
             with open(self.log, "ab") as log:
                 self.process = subprocess.Popen(
                     [f"{self.bindir}/postgres", "-D", self.data], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                    cwd="/", start_new_session=True,
+                    cwd="/", start_new_session=True, env=self.env,
                     preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT), **self._as_server())
             while self.process.poll() is None:
                 try:
