@@ -1,5 +1,301 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- SPDX-FileCopyrightText: The Takt authors
 --
--- Retention and holds.
-select 1;
+-- History that is found at once and goes at once: runs that ended otherwise than well have small rows of their own,
+-- a month is dropped as tables, and what must outlive its month is moved aside first (sql/README.md, "Retention").
+
+-- Runs that ended as anything but completed, so that a rare state is found among millions without an index on
+-- run.state: such an index would make every end of a run a new entry in all of run's indexes.
+create table takt.run_amiss (
+	org_id       uuid not null,
+	task_id      uuid not null,
+	run_id       uuid not null,
+	state        text not null,
+	primary key (org_id, state, run_id)
+) partition by range (run_id);
+create index run_amiss_task on takt.run_amiss (task_id, state, run_id);
+
+create function takt.run_amiss_add() returns trigger language plpgsql as $$
+begin
+	insert into takt.run_amiss (org_id, task_id, run_id, state) values (new.org_id, new.task_id, new.id, new.state);
+	return null;
+end $$;
+create trigger run_amiss after update on takt.run for each row
+	when (old.state is null and new.state <> 'completed') execute function takt.run_amiss_add();
+
+-- Runs that no retention takes.
+create table takt.run_hold (
+	run_id       uuid primary key,
+	org_id       uuid not null references takt.org,
+	reason       text not null check (length(reason) between 1 and 500),
+	actor        text not null,
+	at           timestamptz not null default now()
+);
+
+-- Months that are gone, and what was moved aside then.
+create table takt.dropped_month (
+	month        date primary key,
+	dropped_at   timestamptz not null default now(),
+	actor        text not null,
+	kept         jsonb not null      -- {"runs": 2, "run": 2, "attempt": 2, …}: rows moved, by table
+);
+
+-- Partitions ---------------------------------------------------------------------------------------
+
+-- Every table that has a partition a month, by its key: the id of a run, or a time.
+create function takt.month_tables() returns table (name text, key text, is_time boolean)
+language sql stable set search_path = pg_catalog, takt, pg_temp as $$
+	select c.relname::text, a.attname::text, a.atttypid = 'timestamptz'::regtype
+	from pg_partitioned_table p join pg_class c on c.oid = p.partrelid
+	join pg_attribute a on a.attrelid = c.oid and a.attnum = p.partattrs[0]
+	where c.relnamespace = 'takt'::regnamespace order by c.relname
+$$;
+
+-- The beginning of a month as a bound of such a table's partition.
+create function takt.month_bound(p_month date, p_is_time boolean) returns text
+language sql stable set search_path = pg_catalog, takt, pg_temp as $$
+	select case when p_is_time then (p_month::timestamp at time zone 'UTC')::text
+		else takt.uuid_floor(p_month::timestamp at time zone 'UTC')::text end
+$$;
+
+-- As before (0005), for every such table; a month that was dropped does not come back.
+create or replace function takt.make_partitions(p_from date, p_months int) returns int
+language plpgsql security definer set search_path = pg_catalog, takt, pg_temp as $$
+declare
+	v_month date; v_part text; v_table record; v_made int := 0;
+begin
+	for i in 0 .. p_months - 1 loop
+		v_month := date_trunc('month', p_from) + make_interval(months => i);
+		continue when v_month <= (select max(month) from takt.dropped_month);
+		for v_table in select * from takt.month_tables() loop
+			v_part := format('%s_%s', v_table.name, to_char(v_month, 'YYYYMM'));
+			continue when to_regclass('takt.' || v_part) is not null;
+			perform pg_advisory_xact_lock(hashtextextended('takt.make_partitions', 0));
+			-- to_regclass() would remember that there was none
+			continue when exists (select 1 from pg_class where relname = v_part and relnamespace = 'takt'::regnamespace);
+			execute format('create table takt.%I (like takt.%I including all)', v_part, v_table.name);
+			execute format('alter table takt.%I attach partition takt.%I for values from (%L) to (%L)', v_table.name, v_part,
+				takt.month_bound(v_month, v_table.is_time),
+				takt.month_bound((v_month + interval '1 month')::date, v_table.is_time));
+			v_made := v_made + 1;
+		end loop;
+	end loop;
+	return v_made;
+end $$;
+
+-- Partitions that the next p_days days need and that are not there: a run of that time could not be written.
+create function takt.missing_partitions(p_days int) returns table (name text)
+language sql stable set search_path = pg_catalog, takt, pg_temp as $$
+	select format('%s_%s', t.name, to_char(m, 'YYYYMM'))
+	from takt.month_tables() t, generate_series(date_trunc('month', now() at time zone 'UTC'),
+		now() at time zone 'UTC' + make_interval(days => p_days), interval '1 month') m
+	where not exists (select 1 from pg_inherits i join pg_class k on k.oid = i.inhrelid join pg_class c on c.oid = i.inhparent
+		where c.relnamespace = 'takt'::regnamespace and c.relname = t.name
+		and k.relname = format('%s_%s', t.name, to_char(m, 'YYYYMM')))
+	order by 1
+$$;
+
+-- Dropping a month ----------------------------------------------------------------------------------
+
+-- Who is in the way of a lock on these tables.
+create function takt.lock_holders(p_tables oid[]) returns text language sql stable set search_path = pg_catalog, takt, pg_temp as $$
+	select string_agg(distinct format('pid %s (%s)', l.pid, coalesce(s.usename, '?')), ', ')
+	from pg_locks l left join pg_stat_activity s on s.pid = l.pid
+	where l.locktype = 'relation' and l.relation = any (p_tables) and l.granted and l.pid <> pg_backend_pid()
+	and l.database = (select oid from pg_database where datname = current_database())
+$$;
+
+-- Moves what must stay of one month into TABLE_kept, which holds all times before the first month that is there, and
+-- drops the month's tables. Every table is locked already. p_tasks, p_due: occurrences that must stay whatever else does.
+create function takt.drop_month(p_month date, p_tasks uuid[], p_due timestamptz[]) returns jsonb
+language plpgsql set search_path = pg_catalog, takt, pg_temp as $$
+declare
+	v_floor uuid := takt.month_bound(p_month, false)::uuid;
+	v_next date := p_month + interval '1 month';
+	v_bound uuid := takt.month_bound(v_next, false)::uuid;
+	v_runs uuid[];
+	v_kept jsonb;
+	v_table record;
+	v_part text;
+	v_where text;
+	v_n bigint;
+begin
+	v_runs := array(
+		select run_id from takt.live where run_id >= v_floor and run_id < v_bound
+		union select run_id from takt.run_hold where run_id >= v_floor and run_id < v_bound
+		union select run_id from takt.command where decided_at is null and run_id >= v_floor and run_id < v_bound);
+	select p_tasks || array_agg(r.task_id), p_due || array_agg(r.due_at) into p_tasks, p_due
+	from takt.run r where r.id = any (v_runs) and r.due_at is not null;
+	v_kept := jsonb_build_object('runs', cardinality(v_runs));
+	for v_table in select * from takt.month_tables() loop
+		v_part := format('%s_%s', v_table.name, to_char(p_month, 'YYYYMM'));
+		if (select relispartition from pg_class where oid = format('takt.%I', v_table.name || '_kept')::regclass) then
+			execute format('alter table takt.%I detach partition takt.%I', v_table.name, v_table.name || '_kept');
+		end if;
+		if to_regclass('takt.' || v_part) is not null then
+			execute format('alter table takt.%I detach partition takt.%I', v_table.name, v_part);
+			v_where := case when v_table.is_time then '(task_id, due_at) in (select * from unnest($2, $3))'
+				else format('%I = any ($1)', v_table.key) end;
+			if cardinality(v_runs) > 0 then
+				execute format('insert into takt.%I select * from takt.%I where %s', v_table.name || '_kept', v_part, v_where)
+					using v_runs, p_tasks, p_due;
+				get diagnostics v_n = row_count;
+				v_kept := v_kept || jsonb_build_object(v_table.name, v_n);
+			end if;
+			execute format('drop table takt.%I', v_part);
+		end if;
+		execute format('alter table takt.%I attach partition takt.%I for values from (minvalue) to (%L)', v_table.name,
+			v_table.name || '_kept', takt.month_bound(v_next, v_table.is_time));
+	end loop;
+	return v_kept;
+end $$;
+
+-- Drops the oldest month that begins before p_before; no row: there is none. Call it again for the next one. Nothing
+-- waits for it longer than its own waiting: 200 ms a lock, 500 ms in all; then it gives up and says who was in the way.
+-- The last month stays: runs are still written into it.
+create function takt.drop_before(p_before date)
+returns table (month date, is_dropped boolean, detail text)
+language plpgsql security definer set search_path = pg_catalog, takt, pg_temp as $$
+declare
+	v_last date := date_trunc('month', now() at time zone 'UTC') - interval '1 month';
+	v_began timestamptz := clock_timestamp();
+	v_wait text := current_setting('lock_timeout');
+	v_month date;
+	v_tables oid[];
+	v_tasks uuid[];
+	v_due timestamptz[];
+	v_kept jsonb;
+	v_heads jsonb;
+	v_part text;
+	v_table oid;
+begin
+	if p_before > v_last then
+		raise exception 'history before % cannot be dropped, runs are still written into %', p_before, to_char(v_last, 'YYYY-MM')
+			using errcode = '22023', hint = format('Name %s or an earlier month.', v_last);
+	end if;
+	select min(to_date(right(k.relname, 6), 'YYYYMM')) into v_month
+	from pg_inherits i join pg_class k on k.oid = i.inhrelid join pg_class c on c.oid = i.inhparent
+	where c.relnamespace = 'takt'::regnamespace and c.relkind = 'p' and k.relname ~ '_[0-9]{6}$';
+	if v_month is null or v_month >= date_trunc('month', p_before) then
+		return;
+	elsif not pg_try_advisory_xact_lock(hashtextextended('takt.make_partitions', 0)) then
+		return query select v_month, false, 'another engine makes or drops partitions just now';
+		return;
+	end if;
+	-- Decisions about due times of this month whose runs are of a later one; rare, and found before anybody has to wait.
+	select array_agg(r.task_id), array_agg(r.due_at) into v_tasks, v_due
+	from (select run_id from takt.live union select run_id from takt.run_hold) x join takt.run r on r.id = x.run_id
+	where r.due_at >= v_month::timestamp at time zone 'UTC'
+		and r.due_at < (v_month + interval '1 month')::timestamp at time zone 'UTC';
+	for v_part in select name || '_kept' from takt.month_tables() loop
+		continue when exists (select 1 from pg_class where relname = v_part and relnamespace = 'takt'::regnamespace);
+		execute format('create table takt.%I (like takt.%I including all)', v_part, left(v_part, -5));
+	end loop;
+	select array_agg(c.oid order by c.relkind, c.relname) into v_tables
+	from pg_class c join takt.month_tables() t
+		on c.relname in (t.name, t.name || '_kept', format('%s_%s', t.name, to_char(v_month, 'YYYYMM')))
+	where c.relnamespace = 'takt'::regnamespace;
+	begin
+		perform set_config('lock_timeout', '200ms', true);
+		foreach v_table in array v_tables loop
+			if clock_timestamp() > v_began + interval '500 ms' then
+				raise lock_not_available;
+			end if;
+			execute format('lock table only %s in access exclusive mode', v_table::regclass);
+		end loop;
+		perform set_config('lock_timeout', v_wait, true);
+	exception when lock_not_available then
+		return query select v_month, false, 'in use by ' || coalesce(takt.lock_holders(v_tables), 'somebody who is gone again');
+		return;
+	end;
+	v_kept := takt.drop_month(v_month, v_tasks, v_due);
+	insert into takt.dropped_month (month, actor, kept) values (v_month, session_user, v_kept);
+	-- Each organisation is told of its own runs; takt.chain_heads() comes with the chains (0011).
+	v_heads := takt.chain_heads() -> 'events';
+	perform takt.audit_add(o.id, session_user, 'history.drop', 'month', to_char(v_month, 'YYYY-MM'),
+		jsonb_build_object('event_heads', v_heads, 'runs_kept', (select count(*) from takt.run r where r.org_id = o.id
+			and r.id >= takt.month_bound(v_month, false)::uuid
+			and r.id < takt.month_bound((v_month + interval '1 month')::date, false)::uuid)))
+	from takt.org o order by o.id;
+	return query select v_month, true, format('%s runs moved aside', v_kept ->> 'runs');
+end $$;
+
+-- Holds ----------------------------------------------------------------------------------------------
+-- Reading the run first keeps a drop that would take it away until this transaction is over.
+
+create function takt.hold_json(h takt.run_hold) returns jsonb language sql stable as $$
+	select jsonb_build_object('run_id', h.run_id, 'reason', h.reason, 'actor', h.actor, 'at', takt.ts(h.at))
+$$;
+
+create function takt.run_hold_put(p_id text, p_reason text) returns table (status int, body jsonb) language plpgsql as $$
+declare
+	v_run uuid := takt.find_run(p_id);
+	v_hold takt.run_hold;
+begin
+	if v_run is null then
+		return query select 404, takt.not_found('run', p_id);
+		return;
+	end if;
+	insert into takt.run_hold as h (run_id, org_id, reason, actor)
+	values (v_run, takt.current_org(), p_reason, takt.current_actor())
+	on conflict (run_id) do update set reason = excluded.reason, actor = excluded.actor, at = now()
+	returning * into v_hold;
+	perform takt.audit_mine('run.hold', 'run', v_run::text, jsonb_build_object('reason', p_reason));
+	return query select 200, takt.hold_json(v_hold);
+end $$;
+
+create function takt.run_hold_end(p_id text) returns table (status int, body jsonb) language plpgsql as $$
+declare
+	v_run uuid := takt.find_run(p_id);
+	v_hold takt.run_hold;
+begin
+	if v_run is null then
+		return query select 404, takt.not_found('run', p_id);
+		return;
+	end if;
+	delete from takt.run_hold h where h.run_id = v_run returning * into v_hold;
+	if not found then
+		return query select 409, takt.problem('not_held', 'the run is not held');
+		return;
+	end if;
+	perform takt.audit_mine('run.release', 'run', v_run::text, jsonb_build_object('was', v_hold.reason));
+	return query select 204, null::jsonb;
+end $$;
+
+-- Least privilege ------------------------------------------------------------------------------------
+
+do $$
+declare v_table text;
+begin
+	foreach v_table in array array['run_amiss', 'run_hold'] loop
+		execute format('alter table takt.%I enable row level security', v_table);
+		execute format('create policy tenant on takt.%I to takt_gateway using (org_id = (select takt.current_org()))
+			with check (org_id = (select takt.current_org()))', v_table);
+		execute format('create policy all_orgs on takt.%I to takt_engine, takt_auditor using (true) with check (true)', v_table);
+		execute format('grant select on takt.%I to takt_engine, takt_gateway, takt_auditor', v_table);
+	end loop;
+end $$;
+create policy rank_insert on takt.run_hold as restrictive for insert to takt_gateway
+	with check ((select takt.current_rank()) >= 3 and actor = (select takt.current_actor()));
+create policy rank_update on takt.run_hold as restrictive for update to takt_gateway
+	using ((select takt.current_rank()) >= 3) with check (actor = (select takt.current_actor()));
+create policy rank_delete on takt.run_hold as restrictive for delete to takt_gateway
+	using ((select takt.current_rank()) >= 3);
+grant insert on takt.run_amiss to takt_engine;
+grant insert, update, delete on takt.run_hold to takt_gateway;
+grant select on takt.dropped_month to takt_engine, takt_auditor;
+
+revoke all on function takt.run_amiss_add(), takt.month_tables(), takt.month_bound(date, boolean), takt.missing_partitions(int),
+	takt.lock_holders(oid[]),
+	takt.drop_month(date, uuid[], timestamptz[]), takt.drop_before(date), takt.hold_json(takt.run_hold),
+	takt.run_hold_put(text, text), takt.run_hold_end(text) from public;
+grant execute on function takt.drop_before(date), takt.missing_partitions(int), takt.month_tables() to takt_engine;
+grant execute on function takt.hold_json(takt.run_hold), takt.run_hold_put(text, text), takt.run_hold_end(text) to takt_gateway;
+
+-- What is there already.
+select takt.make_partitions(min(to_date(right(k.relname, 6), 'YYYYMM')),
+	count(distinct right(k.relname, 6))::int)
+from pg_inherits i join pg_class k on k.oid = i.inhrelid
+where i.inhparent = 'takt.run'::regclass and k.relname ~ '_[0-9]{6}$' having count(*) > 0;
+insert into takt.run_amiss (org_id, task_id, run_id, state)
+select org_id, task_id, id, state from takt.run where state <> 'completed';

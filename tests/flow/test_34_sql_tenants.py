@@ -51,6 +51,8 @@ insert into takt.live (run_id, org_id, task_id, state, next_at, queue_depth)
     values ('%(run)s', '%(org)s', '%(task)s', 'queued', now(), true);
 insert into takt.attempt (run_id, no, org_id, epoch, node_id, state, opened_at, timeout_s)
     values ('%(run)s', 1, '%(org)s', 1, '%(run)s', 'running', now(), 1);
+insert into takt.run_hold (run_id, org_id, reason, actor) values ('%(run)s', '%(org)s', 'r', 'a');
+insert into takt.run_amiss values ('%(org)s', '%(task)s', '%(run)s', 'failed');
 insert into takt.unit (run_id, attempt, no, org_id, epoch) values ('%(run)s', 1, 0, '%(org)s', 1);
 insert into takt.event values ('%(run)s', 1, '%(org)s', '%(task)s', 1, 1, %(feed)d, now(), '[{"type":"x"}]');
 insert into takt.output values ('%(run)s', 1, 0, 0, '%(org)s', 1, now(), 'x');
@@ -187,6 +189,9 @@ FOREIGN = [
      "values (gen_random_uuid(), %s, 'x', 'run.create', 'admin@alpha', '{}', now(), 201)", [uid(A, "org")], "42501"),
     ("a revision in another's name", "insert into takt.task_revision (task_id, revision, org_id, definition, source, actor) "
      "values (%s, 2, %s, '{}', 'x', 'somebody')", [uid(A, "task"), uid(A, "org")], "42501"),
+    ("a hold in another's name", "insert into takt.run_hold (run_id, org_id, reason, actor) "
+     "values (gen_random_uuid(), %s, 'r', 'somebody')", [uid(A, "org")], "42501"),
+    ("a hold on the other's run", "update takt.run_hold set org_id = %s, actor = 'admin@alpha'", [uid(B, "org")], "42501"),
     ("an audit row in another's name", "select takt.audit_add(%s, 'somebody', 'x', 'y', 'z', '{}')", [uid(A, "org")], "42501"),
 ]
 
@@ -261,7 +266,7 @@ def test_a_viewer_changes_and_deletes_nothing(gateway):
         assert gateway.execute("select count(*) from takt.audit").fetchone() == (0,)
 
 
-@pytest.mark.parametrize("table", ["run", "live", "attempt", "unit", "event", "output", "snapshot", "audit", "occurrence"])
+@pytest.mark.parametrize("table", ["run", "live", "attempt", "unit", "event", "output", "snapshot", "audit", "occurrence", "run_amiss"])
 def test_the_gateway_writes_no_history(gateway, table):
     with gateway.transaction(force_rollback=True):
         present(gateway, token(A))
