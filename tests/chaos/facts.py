@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Takt authors
+"""What the judge judges: tables, witness and journals as plain dictionaries, so that a test can write wrong ones.
+
+All times are seconds since the epoch. `collect(rig)` reads everything; the only place of the harness that
+knows Takt's columns.
+"""
+import ctypes
+import json
+import pathlib
+from dataclasses import dataclass, field
+
+_zstd = ctypes.CDLL("libzstd.so.1")
+_zstd.ZSTD_decompress.restype = ctypes.c_size_t
+_zstd.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+
+# (name, statement) for every kind of row; each gives one JSON object a row. :runs is a filter on the run's id.
+_EPOCH = "extract(epoch from {})::float8"
+_ROWS = {
+    "tasks": """select t.id, jsonb_build_object('name', t.name, 'type', t.task_type, 'enabled', t.enabled,
+        'created', {t.created_at}, 'definition', t.definition) from takt.task t""",
+    "nodes": "select n.id, jsonb_build_object('name', n.name, 'no', n.no) from takt.node n",
+    "runs": """select r.id, jsonb_build_object('task', r.task_id, 'type', r.task_type, 'trigger', r.trigger, 'due', {r.due_at},
+        'created', {r.created_at}, 'state', r.state, 'attempts', r.attempts, 'started', {r.started_at},
+        'finished', {r.finished_at}, 'policy', r.policy, 'live', (select jsonb_build_object('state', l.state,
+        'epoch', l.epoch, 'attempt', l.attempt, 'event_seq', l.event_seq, 'node', l.node_id)
+        from takt.live l where l.run_id = r.id)) from takt.run r where (:runs r.id)""",
+    "attempts": """select a.run_id, jsonb_build_object('no', a.no, 'epoch', a.epoch, 'node', a.node_id, 'state', a.state,
+        'opened', {a.opened_at}, 'started', {a.started_at}, 'finished', {a.finished_at}, 'timeout', a.timeout_s,
+        'class', a.error_class, 'error', a.error) from takt.attempt a where (:runs a.run_id) order by a.run_id, a.no""",
+    "units": """select u.run_id, jsonb_build_object('attempt', u.attempt, 'no', u.no, 'epoch', u.epoch, 'state', u.state,
+        'started', {u.started_at}, 'finished', {u.finished_at}, 'class', u.error_class, 'error', u.error,
+        'cut', u.output_cut_b) from takt.unit u where (:runs u.run_id)""",
+    "events": """select e.run_id, jsonb_build_object('first_seq', e.first_seq, 'task', e.task_id, 'node', e.node_no,
+        'incarnation', e.incarnation, 'feed', e.feed_seq, 'items', e.items) from takt.event e where (:runs e.run_id)
+        order by e.run_id, e.first_seq""",
+}
+_OCCURRENCES = """select jsonb_build_object('task', o.task_id, 'due', {o.due_at}, 'decision', o.decision, 'rule', o.rule,
+    'run', o.run_id, 'until', {o.until_at}, 'n', o.n, 'decided', {o.decided_at}) from takt.occurrence o
+    order by o.task_id, o.due_at"""
+_COMMANDS = """select jsonb_build_object('key', c.idem_key, 'kind', c.kind, 'run', c.run_id, 'created', {c.created_at},
+    'decided', {c.decided_at}, 'status', c.status) from takt.command c"""
+_OUTPUT = """select o.run_id || '.' || o.attempt || '.' || o.unit_no, o.off, o.raw_b, o.data from takt.output o
+    where (:runs o.run_id) order by o.run_id, o.attempt, o.unit_no, o.off"""
+
+
+@dataclass
+class Facts:
+    tasks: dict = field(default_factory=dict)        # id -> task
+    nodes: dict = field(default_factory=dict)        # id -> node
+    runs: dict = field(default_factory=dict)         # id -> run
+    attempts: dict = field(default_factory=dict)     # run -> [attempt]
+    units: dict = field(default_factory=dict)        # "run.attempt.no" -> unit
+    events: dict = field(default_factory=dict)       # run -> [row]
+    output: dict = field(default_factory=dict)       # "run.attempt.no" -> [(off, bytes)]
+    occurrences: list = field(default_factory=list)
+    commands: list = field(default_factory=list)
+    witness: list = field(default_factory=list)      # lines of the plugin
+    client: list = field(default_factory=list)       # lines of load.py
+    readers: dict = field(default_factory=dict)      # name -> lines of a reader
+    faults: list = field(default_factory=list)       # {"kind","node","at","healed","units_hit"}
+    leftovers: list = field(default_factory=list)    # processes after the end
+    unexpected: list = field(default_factory=list)   # ends of processes that nobody caused
+    due_until: float = 0.0                           # due times after this are not judged
+    is_final: bool = False                           # load has ended, everything had its time
+
+
+def _find_times(text):
+    return [part.split("}")[0] for part in text.split("{")[1:]]
+
+
+def _prepare(text, runs):
+    for expression in set(_find_times(text)):
+        text = text.replace("{" + expression + "}", _EPOCH.format(expression))
+    head, mark, tail = text.partition("(:runs ")
+    if not mark:
+        return text
+    column, _, rest = tail.partition(")")
+    return f"{head}true{rest}" if runs is None else f"{head}{column} = any(%(runs)s::uuid[]){rest}"
+
+
+def lines(path):
+    """JSON lines; the last one may be torn by a kill."""
+    path = pathlib.Path(path)
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def decompress(data, raw_b):
+    """b"" if it is not raw_b bytes of zstd."""
+    out = ctypes.create_string_buffer(raw_b + 1)
+    return out.raw[:raw_b] if _zstd.ZSTD_decompress(out, raw_b + 1, data, len(data)) == raw_b else b""
+
+
+def _rows(rig, text, runs):
+    with rig.pg.connect() as c:
+        return c.execute(_prepare(text, runs), {"runs": runs} if runs is not None else None).fetchall()
+
+
+def collect(rig, runs=None, is_final=False):
+    """All facts, or those of some runs (then without schedules, commands and readers)."""
+    f = Facts(is_final=is_final)
+    for name in ("tasks", "nodes", "runs"):
+        setattr(f, name, {str(key): row for key, row in _rows(rig, _ROWS[name], runs)})
+    for name in ("attempts", "events"):
+        grouped = getattr(f, name)
+        for run, row in _rows(rig, _ROWS[name], runs):
+            grouped.setdefault(str(run), []).append(row)
+    for run, row in _rows(rig, _ROWS["units"], runs):
+        f.units[f"{run}.{row['attempt']}.{row['no']}"] = row
+    for unit, off, raw_b, data in _rows(rig, _OUTPUT, runs):
+        f.output.setdefault(unit, []).append((off, decompress(bytes(data), raw_b)))
+    wanted = None if runs is None else set(map(str, runs))
+    f.witness = [w for w in lines(rig.journals / "witness.jsonl") if wanted is None or w["run"] in wanted]
+    f.faults = lines(rig.journals / "faults.jsonl")
+    if runs is None:
+        f.occurrences = [row for (row,) in _rows(rig, _OCCURRENCES, None)]
+        f.commands = [row for (row,) in _rows(rig, _COMMANDS, None)]
+        f.client = lines(rig.journals / "client.jsonl")
+        f.readers = {p.stem: lines(p) for p in sorted(rig.journals.glob("reader-*.jsonl"))}
+    return f
