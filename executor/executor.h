@@ -3,8 +3,8 @@
 /*
  * Inside the executor's main process: one thread, one libev loop, nothing blocks, no plugin code.
  * main.c (start), server.c (the engine), plugins.c (files, probes), zygotes.c (their zygotes),
- * units.c (units and their keepers), adopt.c (keepers of before), stream.c (journals to the
- * engine).
+ * units.c (units and their keepers), adopt.c (keepers of before), lease.c (the node's lease),
+ * stream.c (journals to the engine).
  */
 #pragma once
 
@@ -178,6 +178,14 @@ void refuse(const char *unit, int64_t epoch, const char *class, const char *code
 void adopt_start(struct unit *u);
 void adopt_proof(struct unit *u, const struct frame *f);
 void adopt_timer(struct unit *u);
+
+/* lease.c: the node's lease */
+void lease_on_frame(const json_t *j);
+bool lease_holds(void);
+/* BOOTTIME until which the unit may run unless it is renewed; -1: it needs no lease. */
+int64_t lease_until(const struct unit *u);
+/* Hand the lease as it stands to the unit's keeper, if it needs one. */
+void lease_tell(const struct unit *u);
 
 /* stream.c */
 void stream_start(struct unit *u, uint64_t from);

@@ -197,13 +197,14 @@ loop_timeout(const struct keeper *k)
 static void
 wait_and_read(struct keeper *k)
 {
-	enum { FRAMES, OUTPUT, CHILD, CONTROL, LISTEN, CANDIDATE, COUNT };
+	enum { FRAMES, OUTPUT, CHILD, CONTROL, LISTEN, CANDIDATE, LEASE, COUNT };
 	struct pollfd p[COUNT] = {[FRAMES] = {k->frame_fd, POLLIN, 0},
 	    [OUTPUT] = {k->output_fd, POLLIN, 0},
 	    [CHILD] = {k->child_fd, POLLIN, 0},
 	    [CONTROL] = {k->control_fd, POLLIN, 0},
 	    [LISTEN] = {k->listen_fd, POLLIN, 0},
-	    [CANDIDATE] = {k->candidate_fd, POLLIN, 0}};
+	    [CANDIDATE] = {k->candidate_fd, POLLIN, 0},
+	    [LEASE] = {k->lease_fd, POLLIN, 0}};
 
 	if (poll(p, COUNT, loop_timeout(k)) <= 0)
 		return;
@@ -239,6 +240,7 @@ look_at_clock(struct keeper *k)
 		    reason, sizeof(reason), "deadline of %lld ms", (long long)k->job->timeout_ms);
 		keeper_stop(k, STOP_DEADLINE, k->job->grace_ms, reason);
 	}
+	lease_check(k);
 	return k->is_bad || (k->kill_at >= 0 && now >= k->kill_at);
 }
 
@@ -350,6 +352,11 @@ say_outcome(const struct keeper *k, json_t *j)
 	bool is_done = k->has_end && rc_is_success(rc_class_of(k->rc)) && !k->is_bad;
 	char text[400];
 
+	if (k->stop == STOP_LEASE && !is_done) {
+		say(j, RC_transient, "takt.lease_lost",
+		    "stopped: its node could not renew its lease in time");
+		return "lease";
+	}
 	if (k->stop != STOP_NONE && !is_done) {
 		bool is_deadline = k->stop == STOP_DEADLINE;
 
@@ -425,6 +432,7 @@ keeper_main(const struct keeper_job *job)
 	    .cancel_fd = -1,
 	    .listen_fd = -1,
 	    .candidate_fd = -1,
+	    .lease_fd = -1,
 	    .control_fd = job->control_fd,
 	    .kill_at = -1,
 	    .progress_at = INT32_MIN};
@@ -442,11 +450,15 @@ keeper_main(const struct keeper_job *job)
 	k->started_us = clock_realtime_us();
 	k->started_ms = clock_monotonic_ms();
 	k->deadline_at = mine.timeout_ms > 0 ? k->started_ms + mine.timeout_ms : -1;
-	start_child(k);
-	FAILPOINT("keeper.forked");
-	note_started(k);
-	FAILPOINT("keeper.started");
-	watch(k);
+	lease_init(k);
+	lease_check(k);
+	if (k->stop == STOP_NONE) {
+		start_child(k);
+		FAILPOINT("keeper.forked");
+		note_started(k);
+		FAILPOINT("keeper.started");
+		watch(k);
+	}
 	sweep(k);
 	drain(k);
 	finish(k);

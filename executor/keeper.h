@@ -20,6 +20,7 @@
 struct keeper_job {
 	struct unit_meta meta;
 	int64_t timeout_ms, grace_ms, output_limit_b;
+	int64_t lease_until_ms; /* BOOTTIME; -1: it needs no lease */
 	unsigned char seal_pk[KEEPER_SEAL_PK_LEN];
 	bool has_seal_pk;
 	int dirfd;      /* the unit's directory */

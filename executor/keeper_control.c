@@ -7,6 +7,7 @@
  *
  *   executor: K_ATTACH {challenge}     keeper: K_PROOF {mac, challenge, pid, start_time, boot_id}
  *   executor: K_PROOF {mac}            keeper: K_GREW {journal_b}, …, K_DONE
+ *   executor: CANCEL, DROP, K_LEASE {until_ms}
  */
 #include "executor/keeper_priv.h"
 
@@ -134,6 +135,8 @@ control_read(struct keeper *k)
 		    json_get_str(f.json, "reason", ""));
 	else if (f.type == FRAME_DROP)
 		keeper_stop(k, STOP_DROP, 0, "dropped by the engine");
+	else if (f.type == FRAME_K_LEASE)
+		lease_renew(k, json_get_int(f.json, "until_ms", 0));
 	else
 		log_warn(LOG_KEEPER, "frame of type %u ignored", f.type);
 }

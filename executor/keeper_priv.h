@@ -4,7 +4,7 @@
  * Inside the keeper. One struct, static, buffers included: it must go on when memory does not.
  * Files: keeper.c (life, loop, deadline), keeper_journal.c (journal and result files),
  * keeper_output.c (output cap), keeper_intake.c (frames of the plugin process), keeper_artifact.c,
- * keeper_control.c (executor's socket).
+ * keeper_control.c (executor's socket), keeper_lease.c.
  */
 #pragma once
 
@@ -32,7 +32,10 @@
 /* Looks at direct children only, between two looks at the whole tree. */
 #define SWEEP_ROUNDS 100
 
-enum keeper_stop { STOP_NONE, STOP_DEADLINE, STOP_CANCEL, STOP_DROP };
+/* Without a lease everything must be dead 5 s later: 4 s of grace, the rest for the sweep. */
+#define LEASE_GRACE_MS 4000
+
+enum keeper_stop { STOP_NONE, STOP_DEADLINE, STOP_CANCEL, STOP_DROP, STOP_LEASE };
 
 struct keeper_output {
 	unsigned char chunk[OUTPUT_CHUNK]; /* not yet in the journal */
@@ -64,6 +67,7 @@ struct keeper {
 	int status;
 	bool is_reaped;
 	int frame_fd, output_fd, cancel_fd, child_fd; /* child_fd: signalfd of SIGCHLD */
+	int lease_fd; /* timerfd of BOOTTIME; -1: it needs no lease */
 	/* the executor */
 	int control_fd, listen_fd, candidate_fd;
 	char candidate_challenge[65];
@@ -74,6 +78,7 @@ struct keeper {
 	bool is_journal_broken;
 	/* times: monotonic milliseconds, -1 none */
 	int64_t deadline_at, kill_at, started_us, started_ms;
+	int64_t lease_until_ms; /* BOOTTIME */
 	enum keeper_stop stop;
 	char stop_reason[256];
 	/* what the plugin process said */
@@ -125,6 +130,12 @@ void control_candidate(struct keeper *k);
 void control_read(struct keeper *k);
 void control_tell_growth(struct keeper *k);
 void control_tell_done(struct keeper *k);
+
+/* keeper_lease.c: the node's lease, if the unit needs one */
+void lease_init(struct keeper *k);
+void lease_renew(struct keeper *k, int64_t until_ms);
+/* Start the kill ladder if the lease is over. */
+void lease_check(struct keeper *k);
 
 /* keeper.c: start the kill ladder, or shorten its grace. */
 void keeper_stop(struct keeper *k, enum keeper_stop why, int64_t grace_ms, const char *reason);

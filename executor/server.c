@@ -241,6 +241,9 @@ dispatch(struct conn *c, const struct frame *f, int *passed)
 	case FRAME_DROP:
 		unit_on_drop(f->json);
 		break;
+	case FRAME_LEASE:
+		lease_on_frame(f->json);
+		break;
 	default:
 		log_warn(LOG_EXEC, "frame of type %u ignored", f->type);
 	}

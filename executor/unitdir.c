@@ -50,10 +50,10 @@ unit_id_valid(const char *s)
 int
 unit_meta_write(int dirfd, const struct unit_meta *m, struct err *e)
 {
-	_cleanup_json_ json_t *j = json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:i, s:I}", "unit",
-	    m->unit, "epoch", (json_int_t)m->epoch, "type", m->type, "tag", m->tag, "nonce",
+	_cleanup_json_ json_t *j = json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:i, s:I, s:b}",
+	    "unit", m->unit, "epoch", (json_int_t)m->epoch, "type", m->type, "tag", m->tag, "nonce",
 	    m->nonce, "boot_id", m->boot_id, "keeper_pid", (int)m->keeper_pid, "keeper_start",
-	    (json_int_t)m->keeper_start);
+	    (json_int_t)m->keeper_start, "is_killed_without_lease", m->is_killed_without_lease);
 	_cleanup_free_ char *text = j ? json_text(j) : NULL;
 	_cleanup_fd_ int fd = -1;
 
@@ -93,6 +93,7 @@ unit_meta_read(int dirfd, struct unit_meta *out, struct err *e)
 	copy_text(m.nonce, sizeof(m.nonce), j, "nonce");
 	copy_text(m.boot_id, sizeof(m.boot_id), j, "boot_id");
 	m.epoch = json_get_int(j, "epoch", 0);
+	m.is_killed_without_lease = json_get_bool(j, "is_killed_without_lease", 0);
 	m.keeper_pid = (pid_t)json_get_int(j, "keeper_pid", 0);
 	m.keeper_start = (uint64_t)json_get_int(j, "keeper_start", 0);
 	if (strlen(m.tag) != UNIT_TAG_LEN || strlen(m.nonce) != UNIT_NONCE_LEN)

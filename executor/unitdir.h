@@ -26,7 +26,8 @@ struct unit_meta {
 	char nonce[UNIT_NONCE_LEN + 1];
 	char boot_id[37];
 	int64_t epoch;
-	pid_t keeper_pid; /* 0: none yet */
+	bool is_killed_without_lease; /* START said on_lease_loss: kill */
+	pid_t keeper_pid;             /* 0: none yet */
 	uint64_t keeper_start;
 };
 

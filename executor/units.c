@@ -165,6 +165,7 @@ tell_keeper(struct unit *u)
 		frame_send(u->keeper_fd, FRAME_CANCEL, 0, u->cancel, NULL, 0, -1, NULL);
 	json_decref(u->cancel);
 	u->cancel = NULL;
+	lease_tell(u);
 }
 
 void
@@ -365,7 +366,13 @@ unit_on_start(const json_t *j, int input_fd)
 			    (long long)known->meta.epoch, (long long)m.epoch);
 		return;
 	}
+	m.is_killed_without_lease = !strcmp(json_get_str(j, "on_lease_loss", ""), "kill");
 	problem = start_problem(p, input, &class, &code);
+	if (!problem && m.is_killed_without_lease && !lease_holds()) {
+		class = "transient";
+		code = "takt.no_lease";
+		problem = "this node holds no lease, and the task type must not run without one";
+	}
 	if (problem) {
 		refuse(
 		    id, m.epoch, class, code, problem, "`takt plugin list` shows what is loaded.");

@@ -97,6 +97,7 @@ read_job(const struct zygote *z, const json_t *j, const int *fds, struct keeper_
 		return false;
 	job->timeout_ms = json_get_int(j, "timeout_ms", 0);
 	job->grace_ms = json_get_int(j, "grace_ms", 0);
+	job->lease_until_ms = json_get_int(j, "lease_until_ms", -1);
 	job->output_limit_b = json_get_int(j, "output_limit_b", 0);
 	job->has_seal_pk = sodium_base642bin(job->seal_pk, sizeof(job->seal_pk), pk, strlen(pk),
 			       NULL, &n, NULL, sodium_base64_VARIANT_ORIGINAL) == 0 &&

@@ -127,6 +127,7 @@ hand_over(struct plugin *p, struct unit *u)
 		return;
 	}
 	u->spawn_fds[1] = pair[1];
+	json_object_set_new(u->spawn, "lease_until_ms", json_integer(lease_until(u)));
 	r = frame_encode(&b, FRAME_Z_SPAWN, 0, u->spawn, NULL, 0, &e);
 	if (r == 0)
 		r = frame_send_raw(p->zygote_fd, b.p, b.n, u->spawn_fds, 3, &e);

@@ -122,6 +122,19 @@ on_host_key(struct engine *e, struct unit *u, const struct frame *f)
 	json_array_append_new(e->record->host_keys, key);
 }
 
+/* The keeper stopped it because the node had no lease: as good as lost, so its type decides. One
+ * that had not begun may begin elsewhere in any case. */
+static void
+lease_lost(const struct engine *e, struct unit *u)
+{
+	const json_t *type = json_object_get(e->types, u->run->task_type);
+	bool is_rerun =
+	    !u->started_us || strcmp(json_get_str(type, "recovery", "fail"), "rerun") == 0;
+
+	u->outcome.class = is_rerun ? RC_transient : RC_permanent;
+	u->outcome.is_lost = true;
+}
+
 static void
 on_result(struct engine *e, struct unit *u, const struct frame *f)
 {
@@ -131,6 +144,8 @@ on_result(struct engine *e, struct unit *u, const struct frame *f)
 	if (class < 0)
 		class = (int)rc_class_of((int32_t)json_get_int(f->json, "rc", -400));
 	o->class = (enum rc_class) class;
+	if (strcmp(json_get_str(f->json, "killed", ""), "lease") == 0)
+		lease_lost(e, u);
 	o->is_retryable = rc_is_retryable(o->class);
 	o->code = xstrdup(json_get_str(f->json, "code", ""));
 	o->message = xstrdup(json_get_str(f->json, "message", ""));

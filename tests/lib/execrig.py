@@ -34,6 +34,10 @@ def wait_for(what, condition, limit=LIMIT):
         time.sleep(0.01)
 
 
+def boottime_ms():
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
 def is_alive(pid):
     """True for a process that is there and no zombie."""
     try:
@@ -254,7 +258,8 @@ class Engine:
             self.take(f)
 
     def start(self, task_type, params, timeout_ms=60000, grace_ms=1000, output_limit_b=8 << 20,
-              seal_pk='', secret=None, target=None, uid=None, epoch=1, host_key=None):
+              seal_pk='', secret=None, target=None, uid=None, epoch=1, host_key=None,
+              on_lease_loss='continue'):
         uid = uid or f'{uuid.uuid4()}.1.0'
         run = uid.split('.')[0]
         body = json.dumps({
@@ -268,7 +273,8 @@ class Engine:
             self.peer.send('START', {
                 'unit': uid, 'epoch': epoch, 'type': task_type, 'timeout_ms': timeout_ms,
                 'grace_ms': grace_ms, 'output_limit_b': output_limit_b,
-                'seal_pk': base64.b64encode(seal_pk).decode() if seal_pk else ''}, fd)
+                'seal_pk': base64.b64encode(seal_pk).decode() if seal_pk else '',
+                'on_lease_loss': on_lease_loss}, fd)
         finally:
             os.close(fd)
         return self.units[uid]
@@ -279,6 +285,12 @@ class Engine:
     def cancel(self, unit, grace_ms=1000, reason='test'):
         self.peer.send('CANCEL', {'unit': unit.id, 'epoch': unit.epoch, 'reason': reason,
                                   'grace_ms': grace_ms})
+
+    def lease(self, left_ms):
+        """This node's lease from now on; its end by BOOTTIME, in milliseconds."""
+        until = boottime_ms() + left_ms
+        self.peer.send('LEASE', {'left_ms': left_ms, 'until_ms': until})
+        return until
 
     def ack(self, unit, now=False):
         self.peer.send('ACK', {'unit': unit.id, 'epoch': unit.epoch, 'final': True, 'now': now})

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: The Takt authors */
 /*
- * Task types `witness` and `witness_each`: write to a file of their own what really happened, so
+ * Task types `witness`, `witness_each` and `witness_change`: write to a file of their own what really happened, so
  * that tests need not believe Takt's tables. Parameters: file, label, steps, step_ms, output_b
  * (bytes of filler per step), fail (text: the unit fails with it), rc, artifact_b, secret (an
  * artifact is secret), events, durable (0: no fsync), show_secret_length, fail_device (only that
@@ -185,6 +185,23 @@ static const takt_task_type witness_each_type = {
     .run = witness_run,
 };
 
-static const takt_task_type *const types[] = {&witness_type, &witness_each_type, NULL};
+static const takt_task_type witness_change_type = {
+    .struct_size = sizeof(takt_task_type),
+    .targets = TAKT_TARGETS_NONE,
+    .caps = TAKT_CAP_CHANGES | TAKT_CAP_ARTIFACTS,
+    .id = "witness_change",
+    .version = "1.0.0",
+    .title = "Witness of a change",
+    .summary = "The same as one that changes something: no second start, none without a lease",
+    .params_schema = schema,
+    .default_timeout_s = 600,
+    .default_max_retries = 0,
+    .default_retry_delay_s = 1,
+    .recovery = TAKT_RECOVERY_FAIL,
+    .run = witness_run,
+};
+
+static const takt_task_type *const types[] = {
+    &witness_type, &witness_each_type, &witness_change_type, NULL};
 
 TAKT_PLUGIN("witness", "1.0.0", "Takt", "Apache-2.0", types);
