@@ -115,6 +115,10 @@ static const struct flag flags_token[] = {
     {"expires", FLAG_STR, "RFC3339", "when it ends; default never"},
     {0},
 };
+static const struct flag flags_drain[] = {
+    {"wait", FLAG_BOOL, NULL, "return when the node has no run any more"},
+    {0},
+};
 static const struct flag flags_api[] = {
     {"data", FLAG_STR, "FILE|-", "the body"},
     {"if-match", FLAG_STR, "ETAG", "for PUT and PATCH of tasks"},
@@ -191,6 +195,11 @@ const struct command commands[] = {
 	cmd_token_create},
     {"token", "list", "", 0, 0, "admin", "all tokens, never their text", NULL, cmd_token_list},
     {"token", "delete", "TOKEN", 1, 1, "admin", "revoke a token", NULL, cmd_token_delete},
+    {"node", "list", "", 0, 0, "viewer", "nodes: up, draining, drained or dead, and their runs",
+	NULL, cmd_node_list},
+    {"node", "drain", "NODE", 1, 1, "admin", "let a node claim nothing more", flags_drain,
+	cmd_node_drain},
+    {"node", "resume", "NODE", 1, 1, "admin", "let a node claim again", NULL, cmd_node_resume},
     {"platform", "list", "", 0, 0, "viewer", "network operating systems Takt can talk to", NULL,
 	cmd_platform_list},
     {"platform", "check", "FILE", 1, 1, "", "check a platform file; needs no daemon", NULL,

@@ -43,6 +43,9 @@ CMD(cmd_token_create);
 CMD(cmd_token_list);
 CMD(cmd_token_delete);
 /* node.c */
+CMD(cmd_node_list);
+CMD(cmd_node_drain);
+CMD(cmd_node_resume);
 CMD(cmd_health);
 CMD(cmd_plugin_list);
 CMD(cmd_platform_list);

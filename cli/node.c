@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* health, plugin, platform, cron, api: what is not a resource of its own. */
+/* node, health, plugin, platform, cron, api: the installation, and what is not a resource. */
 #include "cli/commands.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/jsonx.h"
 
@@ -17,6 +18,12 @@
 #include "cli/print.h"
 
 #include "base/banned.h"
+
+#define WAIT_STEP_NS 500000000
+
+static const struct column node_cols[] = {{"NAME", "name"}, {"STATE", "state"},
+    {"RUNNING", "running"}, {"VERSION", "version"}, {"STARTED", "started_at", COL_TIME},
+    {"LEASE", "lease_until", COL_TIME}, {"ID", "id"}, {0}};
 
 int
 cmd_health(struct cli *c, const struct args *a)
@@ -42,6 +49,77 @@ list(struct cli *c, const char *path, const struct column *cols)
 	if (!code)
 		print_table(
 		    c, json_is_array(r.json) ? r.json : json_object_get(r.json, "items"), cols);
+	return code;
+}
+
+int
+cmd_node_list(struct cli *c, const struct args *a)
+{
+	(void)a;
+	return list(c, "/nodes", node_cols);
+}
+
+static int
+node_set(struct cli *c, const struct args *a, const char *verb, struct reply *r)
+{
+	_cleanup_free_ char *name = api_escape(a->pos[0]),
+			    *path = xasprintf("/nodes/%s/%s", name, verb);
+
+	return api_json(c, "POST", path, NULL, r);
+}
+
+/* Until the node has no run. A node that dies meanwhile loses its runs to another, so this ends too. */
+static int
+node_wait(struct cli *c, struct reply *r)
+{
+	_cleanup_free_ char *id = xstrdup(json_get_str(r->json, "id", ""));
+	int64_t left = json_get_int(r->json, "running", 0), told = -1;
+
+	while (left > 0) {
+		_cleanup_reply_ struct reply nodes = {0};
+		json_t *one;
+		size_t i;
+
+		if (left != told)
+			fprintf(stderr, "takt: waiting for %lld runs\n", (long long)left);
+		told = left;
+		nanosleep(&(struct timespec){0, WAIT_STEP_NS}, NULL);
+		int code = api_get(c, "/nodes", &nodes);
+		if (code)
+			return code;
+		json_array_foreach(json_object_get(nodes.json, "items"), i, one)
+		{
+			if (strcmp(json_get_str(one, "id", ""), id) != 0)
+				continue;
+			left = json_get_int(one, "running", 0);
+			json_decref(r->json);
+			r->json = json_incref(one);
+		}
+	}
+	return CLI_OK;
+}
+
+int
+cmd_node_drain(struct cli *c, const struct args *a)
+{
+	_cleanup_reply_ struct reply r = {0};
+	int code = node_set(c, a, "drain", &r);
+
+	if (!code && arg_bool(a, "wait"))
+		code = node_wait(c, &r);
+	if (!code)
+		print_object(c, r.json, node_cols);
+	return code;
+}
+
+int
+cmd_node_resume(struct cli *c, const struct args *a)
+{
+	_cleanup_reply_ struct reply r = {0};
+	int code = node_set(c, a, "resume", &r);
+
+	if (!code)
+		print_object(c, r.json, node_cols);
 	return code;
 }
 

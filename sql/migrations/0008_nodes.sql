@@ -44,8 +44,8 @@ begin
 		return query select 404, takt.not_found('node', p_node);
 		return;
 	elsif cardinality(v_ids) > 1 then
-		return query select 409, takt.problem('ambiguous', format('%s nodes are named "%s"', cardinality(v_ids),
-			left(p_node, 80)), null, null) || jsonb_build_object('ids', to_jsonb(v_ids));
+		return query select 409, takt.problem('ambiguous', format('%s nodes are named "%s"; name one by its id: %s',
+			cardinality(v_ids), left(p_node, 80), array_to_string(v_ids[1:10], ', ')));
 		return;
 	end if;
 	update takt.node n set draining = p_draining where n.id = v_ids[1] returning * into v_node;

@@ -610,6 +610,42 @@ def test_lists_of_the_installation(rig):
     assert node["name"] == "node-1" and node["up"] is True
 
 
+def test_nodes_are_drained_by_name_and_by_id(rig, admin):
+    node = rig.get("/nodes", admin).json()["items"][0]
+    assert (node["state"], node["running"]) == ("up", 0)
+    for role in ("viewer", "operator"):
+        assert rig.post("/nodes/node-1/drain", rig.token(role)).status_code == 403
+    for name in ("no-such", "018f0000-0000-7000-8000-000000000000"):
+        assert rig.post(f"/nodes/{name}/drain", admin).status_code == 404
+    assert rig.post("/nodes/node-1/drain", admin).json()["state"] == "drained"
+    assert rig.get("/nodes", rig.token("viewer")).json()["items"][0]["state"] == "drained"
+    assert rig.post(f"/nodes/{node['id']}/resume", admin).json()["state"] == "up"
+    actions = [(i["action"], i["object_id"]) for i in rig.get("/audit?limit=2", admin).json()["items"]]
+    assert actions == [("node.resume", node["id"]), ("node.drain", node["id"])]
+
+
+def test_a_node_with_runs_of_anybody_is_draining(rig, admin):
+    node = rig.get("/nodes", admin).json()["items"][0]
+    run = rig.engine.run(rig.task("drained"))
+    with rig.pg.connect("takt_owner") as c:
+        c.execute("update takt.live set node_id = %s where run_id = %s", (node["id"], run))
+    drained = rig.post("/nodes/node-1/drain", admin).json()
+    assert (drained["state"], drained["running"]) == ("draining", 1)
+    with rig.pg.connect("takt_owner") as c:
+        c.execute("update takt.live set node_id = null where run_id = %s", (run,))
+    assert rig.get("/nodes", admin).json()["items"][0]["state"] == "drained"
+    rig.post("/nodes/node-1/resume", admin)
+
+
+def test_two_nodes_of_one_name_are_told_apart_by_id(rig, admin):
+    with rig.pg.connect("takt_owner") as c:
+        c.execute("insert into takt.node (id, name) select gen_random_uuid(), 'twin' from generate_series(1, 2)")
+    ids = [n["id"] for n in rig.get("/nodes", admin).json()["items"] if n["name"] == "twin"]
+    answer = rig.post("/nodes/twin/drain", admin)
+    assert answer.status_code == 409 and all(i in answer.json()["detail"] for i in ids)
+    assert rig.post(f"/nodes/{ids[0]}/drain", admin).json()["state"] == "dead"
+
+
 def test_audit_pages(rig, admin):
     rig.task("audited")
     page = rig.get("/audit?limit=2", admin).json()

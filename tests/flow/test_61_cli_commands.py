@@ -59,6 +59,20 @@ def test_plugin_list(dev):
     assert "REASON" in table and "hello.so" in table
 
 
+def test_nodes(dev):
+    node, = dev.json("node", "list")
+    assert node["state"] == "up" and "STATE" in dev.ok("node", "list")
+    created = task(dev, "while-draining", parameters={"name": "x"})
+    assert dev.json("node", "drain", node["name"], "--wait")["state"] == "drained"
+    run = dev.json("api", "POST", f"/tasks/{created['id']}/run")
+    assert dev.json("node", "list")[0]["running"] == 0
+    assert dev.json("run", "show", run["id"])["state"] == "queued"
+    assert dev.json("node", "resume", node["id"])["state"] == "up"
+    wait_until(lambda: dev.json("run", "show", run["id"])["state"] == "completed", 30, "the run after resume")
+    assert dev.takt("node", "drain", "no-such").returncode == 3
+    assert dev.takt("node", "drain").returncode == 2
+
+
 def test_platform_list(dev):
     wait_until(lambda: {"frr", "linux"} <= {p["name"] for p in dev.json("platform", "list")}, 30, "platforms")
     assert "frr" in dev.ok("platform", "list")
