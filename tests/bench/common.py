@@ -20,6 +20,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import statistics
@@ -73,7 +74,7 @@ def interleave(rounds, parts):
             with quiet():
                 result = part()
             results[name].append(result)
-            print(f"  round {i + 1} {name}: {json.dumps(result)}", file=sys.stderr, flush=True)
+            print(f"  round {i + 1} {name}: {json.dumps(result)[:300]}", file=sys.stderr, flush=True)
     return results
 
 
@@ -156,10 +157,37 @@ def tree_cpu_us(pid):
         return 0
 
 
-class Counters:
-    """CPU of the server (all its processes) and of named processes or trees, WAL, time; between enter and exit.
+class Cgroup:
+    """CPU of processes that come and go unseen: everything started through preexec, and below it. Needs a writable cgroup2."""
 
-    pg may be None. processes: name=pid (that process) or name=("tree", pid).
+    def __init__(self):
+        mounts = [line.split() for line in pathlib.Path("/proc/mounts").read_text().splitlines()]
+        top = next((m[1] for m in mounts if m[2] == "cgroup2"), None)
+        if not top:
+            raise RuntimeError("no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup")
+        self.path = pathlib.Path(tempfile.mkdtemp(prefix="takt-bench-", dir=top))
+
+    def preexec(self):
+        (self.path / "cgroup.procs").write_text("0")
+
+    def cpu_us(self):
+        return int(re.search(r"usage_usec (\d+)", (self.path / "cpu.stat").read_text())[1])
+
+    def pids(self):
+        return [int(x) for x in (self.path / "cgroup.procs").read_text().split()]
+
+    def close(self):
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self.pids(), 30, "the end of a group's processes")
+        self.path.rmdir()
+
+
+class Counters:
+    """CPU of the server (all its processes) and of named processes or groups, WAL, time; between enter and exit.
+
+    pg may be None. processes: name=pid (that process, without children) or name=Cgroup.
     """
 
     def __init__(self, pg=None, **processes):
@@ -172,7 +200,7 @@ class Counters:
     def _now(self):
         now = {"wal_b": int(self._wal())}
         for name, pid in self.processes.items():
-            now[f"{name}_cpu_us"] = tree_cpu_us(pid[1]) if isinstance(pid, tuple) else own_cpu_us(pid)
+            now[f"{name}_cpu_us"] = pid.cpu_us() if isinstance(pid, Cgroup) else own_cpu_us(pid)
         if self.pg:
             # Our own monitoring connection is no part of what is measured.
             now["server_cpu_us"] = tree_cpu_us(self.pg.process.pid) - own_cpu_us(self.monitor.info.backend_pid)
@@ -241,6 +269,7 @@ class Node:
         os.chmod(self.root, 0o755)
         self.state = pathlib.Path(tempfile.mkdtemp(prefix="tbs-", dir=state_on or "/tmp"))
         self.engine = self.executor = self.gateway = None
+        self.group = Cgroup() if executor == "real" else None  # keepers are nobody's children
         self.port = self._free_port() if gateway else 1
         self.roles = roles or ("engine",)
         self.write_conf()
@@ -272,7 +301,7 @@ class Node:
         argv = [BUILD / "takt-executor", "--state", self.state, "--max-units", str(self.max_units), "--log-level", "info"]
         for directory in self.plugins:
             argv += ["--plugin-dir", BUILD / directory]
-        self.executor = self._spawn("executor", argv)
+        self.executor = self._spawn("executor", argv, preexec_fn=self.group.preexec)
         wait_until(lambda: "exec: ready" in self.log("executor"), 60, "the executor")
 
     def start_engine(self):
@@ -285,20 +314,11 @@ class Node:
         path = self.root / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def _end_units(self):
-        """Keepers outlive their executor by design; ours are known by their open files."""
-        for pid in [int(p) for p in os.listdir("/proc") if p.isdigit()]:
-            with contextlib.suppress(OSError):
-                fds = os.listdir(f"/proc/{pid}/fd")
-                if pid != os.getpid() and any(
-                        os.readlink(f"/proc/{pid}/fd/{f}").startswith(str(self.state) + "/") for f in fds):
-                    os.kill(pid, signal.SIGKILL)
-
     def close(self):
         for process in (self.gateway, self.engine, self.executor):
             stop_process(process)
-        if self.executor_kind != "null":
-            self._end_units()
+        if self.group:
+            self.group.close()  # keepers outlive their executor by design
         shutil.rmtree(self.root, ignore_errors=True)
         shutil.rmtree(self.state, ignore_errors=True)
 

@@ -19,7 +19,7 @@ import time
 
 import psycopg
 
-from common import BUILD, Counters, checkpoint, cluster, stop_process, wait_until
+from common import BUILD, Cgroup, Counters, checkpoint, cluster, stop_process, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent / "peers"
 NAMES = {"graphile": "graphile-worker 0.18.0 tuned", "pgboss": "pg-boss 12.35.0 tuned", "celery": "celery 5.2.6 prefork -c 2, redis",
@@ -179,22 +179,24 @@ COUNT_RESULTS = ("local c=0 local cur='0' repeat local x=redis.call('SCAN',cur,'
 
 def celery(n):
     """The clock starts when the first task leaves the queue, not with the worker's start."""
+    group = Cgroup()
     with Redis() as redis:
         env = {**os.environ, "REDIS_SOCKET": redis.socket, "C_FORCE_ROOT": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         subprocess.run(["/usr/bin/python3", HERE / "celery_load.py", str(n)], check=True, env=env, cwd=HERE)
         worker = subprocess.Popen(
             ["/usr/bin/python3", "-m", "celery", "-A", "celery_app", "worker", "-P", "prefork", "-c", "2", "--without-gossip",
              "--without-mingle", "-l", "ERROR"], cwd=HERE, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL)
+            stderr=subprocess.DEVNULL, preexec_fn=group.preexec)
         try:
             while redis.client.llen("bench") >= n:
                 time.sleep(0.001)
-            with Counters(worker=("tree", worker.pid), redis=redis.process.pid) as c:
+            with Counters(worker=group, redis=redis.process.pid) as c:
                 since = time.monotonic()
                 wait_until(lambda: redis.client.eval(COUNT_RESULTS, 0) >= n, LIMIT_S, "Celery's results")
                 s = time.monotonic() - since
         finally:
             stop_process(worker)
+            group.close()
     return {"per_s": n / s, **c.per(n)}
 
 
