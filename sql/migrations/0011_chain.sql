@@ -65,6 +65,7 @@ create table takt.event_link (
 	prev_hash    bytea not null,
 	hash         bytea not null,
 	primary key (node_no, link_no),
+	unique (node_no, incarnation, last_feed),
 	check (first_feed <= last_feed and n > 0)
 );
 

@@ -24,7 +24,9 @@ STATEMENTS = list(embed.statements(str(ROOT / "sql")))
 def role_of(name):
     folder, file = name.split("/")
     # commandAnswer and loadCatalog wake the gateway's feed connection, which reads them itself.
-    return "takt_feed" if file.startswith("feed") and folder == "api" else f"takt_{folder.replace('api', 'gateway')}"
+    if file.startswith("feed") and folder == "api":
+        return "takt_feed"
+    return {"engine": "takt_engine", "api": "takt_gateway", "verify": "takt_auditor"}[folder]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def connections():
     with Pg() as pg:
         pg.migrate()
         open_connections = {}
-        for role in ("takt_engine", "takt_gateway", "takt_feed"):
+        for role in ("takt_engine", "takt_gateway", "takt_feed", "takt_auditor"):
             c = open_connections[role] = pg.connect(role)
             c.execute("set search_path = takt")  # as daemon/store connects
             c.execute("set plan_cache_mode = force_generic_plan")
@@ -62,5 +64,5 @@ def test_parameters_are_numbered_without_gaps(name, text, n):
     assert used == set(range(1, n + 1)), f"sql/{name}.sql skips a parameter"
 
 
-def test_there_are_statements_of_both_folders():
-    assert {s[1].split("/")[0] for s in STATEMENTS} == {"engine", "api"}
+def test_there_are_statements_of_every_folder():
+    assert {s[1].split("/")[0] for s in STATEMENTS} == {"engine", "api", "verify"}
