@@ -99,30 +99,44 @@ def decompress(data, raw_b):
     return out.raw[:raw_b] if _zstd.ZSTD_decompress(out, raw_b + 1, data, len(data)) == raw_b else b""
 
 
-def _rows(rig, text, runs):
-    with rig.pg.connect() as c:
-        return c.execute(_prepare(text, runs), {"runs": runs} if runs is not None else None).fetchall()
+def _merged(found):
+    """Lines of one number together: a fault is written when it strikes and again when it is over."""
+    by_no = {}
+    for line in found:
+        by_no.setdefault(line["no"], {}).update(line)
+    return list(by_no.values())
 
 
-def collect(rig, runs=None, is_final=False):
-    """All facts, or those of some runs (then without schedules, commands and readers)."""
+def collect(rig, runs=None, is_final=False, witness=None):
+    """All facts, or those of some runs (then without schedules, commands and readers), as of one instant.
+
+    What others acknowledged is read before the tables, what they witnessed after.
+    """
     f = Facts(is_final=is_final)
-    for name in ("tasks", "nodes", "runs"):
-        setattr(f, name, {str(key): row for key, row in _rows(rig, _ROWS[name], runs)})
-    for name in ("attempts", "events"):
-        grouped = getattr(f, name)
-        for run, row in _rows(rig, _ROWS[name], runs):
-            grouped.setdefault(str(run), []).append(row)
-    for run, row in _rows(rig, _ROWS["units"], runs):
-        f.units[f"{run}.{row['attempt']}.{row['no']}"] = row
-    for unit, off, raw_b, data in _rows(rig, _OUTPUT, runs):
-        f.output.setdefault(unit, []).append((off, decompress(bytes(data), raw_b)))
-    wanted = None if runs is None else set(map(str, runs))
-    f.witness = [w for w in lines(rig.journals / "witness.jsonl") if wanted is None or w["run"] in wanted]
-    f.faults = lines(rig.journals / "faults.jsonl")
     if runs is None:
-        f.occurrences = [row for (row,) in _rows(rig, _OCCURRENCES, None)]
-        f.commands = [row for (row,) in _rows(rig, _COMMANDS, None)]
         f.client = lines(rig.journals / "client.jsonl")
         f.readers = {p.stem: lines(p) for p in sorted(rig.journals.glob("reader-*.jsonl"))}
+    with rig.pg.connect(autocommit=False) as c:
+        c.execute("set transaction isolation level repeatable read, read only")
+
+        def rows(text):
+            return c.execute(_prepare(text, runs), {"runs": runs} if runs is not None else None).fetchall()
+        at = rows("select extract(epoch from now())::float8")[0][0]
+        for name in ("tasks", "nodes", "runs"):
+            setattr(f, name, {str(key): row for key, row in rows(_ROWS[name])})
+        for name in ("attempts", "events"):
+            for run, row in rows(_ROWS[name]):
+                getattr(f, name).setdefault(str(run), []).append(row)
+        for run, row in rows(_ROWS["units"]):
+            f.units[f"{run}.{row['attempt']}.{row['no']}"] = row
+        for unit, off, raw_b, data in rows(_OUTPUT):
+            f.output.setdefault(unit, []).append((off, decompress(bytes(data), raw_b)))
+        if runs is None:
+            f.occurrences = [row for (row,) in rows(_OCCURRENCES)]
+            f.commands = [row for (row,) in rows(_COMMANDS)]
+    f.due_until = int(at) - 15
+    wanted = None if runs is None else set(map(str, runs))
+    seen = lines(rig.journals / "witness.jsonl") if witness is None else witness
+    f.witness = [w for w in seen if (wanted is None or w["run"] in wanted) and (is_final or w["at"] <= at * 1e6)]
+    f.faults = _merged(lines(rig.journals / "faults.jsonl"))
     return f

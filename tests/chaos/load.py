@@ -26,7 +26,7 @@ from rig import SOURCE, alive, wait_until
 sys.path.insert(0, str(SOURCE / "tests/lib"))
 from rawws import Closed, Refused, Ws  # noqa: E402
 
-STEPS, STEP_MS, FILLER = 24, 600, 300  # a slow unit: a quarter of a minute
+STEPS, STEP_MS, FILLER = (18, 22, 26, 31, 20, 28), 600, 300  # slow units: a quarter of a minute each
 AHEAD = 5  # steps before a unit's end in which it does not count as running: it may end before the fault
 
 # name -> (task type, parameters, limits)
@@ -88,7 +88,7 @@ class Witness:
         for unit in [u for u, line in self.units.items() if not alive(line["pid"])]:
             del self.units[unit]
         return {u: line["pid"] for u, line in self.units.items()
-                if line["label"].startswith(label) and line["step"] <= STEPS - AHEAD}
+                if line["label"].startswith(label) and line["step"] <= STEPS[int(line["label"][5:])] - AHEAD}
 
 
 class Load:
@@ -121,7 +121,7 @@ class Load:
         kinds = ["witness"] * SLOW + (["witness_change"] * 2 if self.rig.has_type("witness_change") else [])
         self.slow = []
         for i, kind in enumerate(kinds):
-            self._define(f"slow-{i}", kind, {"steps": STEPS, "step_ms": STEP_MS, "output_b": FILLER},
+            self._define(f"slow-{i}", kind, {"steps": STEPS[i], "step_ms": STEP_MS, "output_b": FILLER},
                          {"overlap": "parallel", "max_retries": 3})
             self.slow.append(f"slow-{i}")
         for name, (kind, parameters, limits) in BY_HAND.items():

@@ -249,6 +249,7 @@ class Node:
         return bool(self.pids("engine") and self.pids("executor")) and self.is_healthy() and self.has_lease()
 
     def stop(self):
+        self.expected_down |= {"taktd", "executor"}
         for process in (self.taktd, self.executor):
             if process and process.poll() is None:
                 process.send_signal(signal.SIGCONT)
