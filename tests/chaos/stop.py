@@ -48,7 +48,7 @@ class Stop:
 
     def fenced(self):
         """Reports of a stale epoch that were kept as events."""
-        return self.rig.query("select count(*) from takt.event_item where type = 'fenced'")[0][0]
+        return self.rig.query("select count(*) from takt.event_item where item ->> 'type' = 'fenced'")[0][0]
 
     def begin(self, node, who):
         pids = [pid for kind in WHO[who] for pid in node.pids(kind)]
@@ -92,7 +92,7 @@ class Stop:
             fault["returned_s"] = None
         fault["fenced"] = self.fenced() - before
         fault["taken_over"] = self.rig.query(
-            "select count(*) from takt.event_item where type = 'attempt_taken_over' and item ->> 'from' = %s and at > to_timestamp(%s)",
+            "select count(*) from takt.event_item where item ->> 'type' = 'attempt_taken_over' and item ->> 'from' = %s and at > to_timestamp(%s)",
             node.name, fault["at"])[0][0]
         return fault
 
