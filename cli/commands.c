@@ -119,6 +119,13 @@ static const struct flag flags_drain[] = {
     {"wait", FLAG_BOOL, NULL, "return when the node has no run any more"},
     {0},
 };
+static const struct flag flags_verify[] = {
+    {"db", FLAG_STR, "CONNINFO", "the database (else taktd.conf of takt dev, else the system's)"},
+    {"since", FLAG_STR, "MONTH", "only runs of this month (2026-11) and later ones"},
+    {"heads", FLAG_STR, "FILE", "if all is clean, write the heads of the chains"},
+    {"against", FLAG_STR, "FILE", "the chains must still have the heads in FILE"},
+    {0},
+};
 static const struct flag flags_api[] = {
     {"data", FLAG_STR, "FILE|-", "the body"},
     {"if-match", FLAG_STR, "ETAG", "for PUT and PATCH of tasks"},
@@ -206,6 +213,8 @@ const struct command commands[] = {
 	cmd_platform_check, .is_local = true},
     {"plugin", "list", "", 0, 0, "viewer", "plugin files, loaded and refused with the reason", NULL,
 	cmd_plugin_list},
+    {"verify", NULL, "", 0, 0, "", "check the whole database for what must never be", flags_verify,
+	cmd_verify, .is_local = true},
     {"cron", "next", "EXPR", 0, -1, "", "the next times of a cron expression; needs no daemon",
 	NULL, cmd_cron, .is_local = true, .is_raw = true},
     {"cron", "check", "EXPR", 0, -1, "", "explain a cron expression; needs no daemon", NULL,

@@ -42,6 +42,8 @@ CMD(cmd_group_remove);
 CMD(cmd_token_create);
 CMD(cmd_token_list);
 CMD(cmd_token_delete);
+/* verify.c */
+CMD(cmd_verify);
 /* node.c */
 CMD(cmd_node_list);
 CMD(cmd_node_drain);

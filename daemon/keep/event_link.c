@@ -57,8 +57,8 @@ link_send_off(struct engine *e, bool is_others)
 	if (!is_others)
 		e->has_new_events = false;
 	store_send(e->store, SQL_ENGINE_EVENT_LINK,
-	    (struct store_param[]){STORE_TEXT(e->node_id.s), STORE_TEXT(is_others ? "t" : "f"),
-		STORE_TEXT(LINK_ROWS)},
+	    (struct store_param[]){
+		STORE_TEXT(e->node_id.s), STORE_TEXT(is_others ? "t" : "f"), STORE_TEXT(LINK_ROWS)},
 	    3, on_linked, e);
 	STORE_POINT_ONCE(e->store, "event_link");
 	store_sync(e->store, on_committed, e);

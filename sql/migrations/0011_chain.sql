@@ -142,5 +142,5 @@ grant insert on takt.event_link to takt_engine;
 grant execute on function takt.event_bytes(takt.event),
 	takt.link_hash(bytea, int, bigint, bigint, bigint, bigint, int, uuid, timestamptz, bytea) to takt_engine, takt_auditor;
 grant execute on function takt.audit_hash(bytea, uuid, bigint, timestamptz, text, text, text, text, jsonb),
-	takt.chain_heads(), takt.history_floor(), takt.uuid_floor(timestamptz), takt.first_20_add(text[], text),
+	takt.chain_heads(), takt.history_floor(), takt.history_begin(), takt.uuid_floor(timestamptz), takt.first_20_add(text[], text),
 	takt.first_20_join(text[], text[]), takt.first_20(text) to takt_auditor;
