@@ -16,8 +16,9 @@ import time
 import requests
 
 import peers
-from common import OUT, Counters, Takt, checkpoint, figure, interleave, options, own_cpu_us, quiet, wait_until, wanted
+from common import OUT, Counters, Takt, checkpoint, figure, interleave, options, own_cpu_us, percentile, quiet, wait_until, wanted
 
+IDLE_S = 0.05  # between commands
 SETTINGS = {"max_units": 2000, "tasks": 100, "overlap": "parallel", "events_per_run": 8}
 
 
@@ -84,6 +85,7 @@ def command_latency(n):
             assert answer.status_code == 201, answer.text
             sent[answer.json()["id"]] = at
             wait_until(lambda: not t.one("select 1 from takt.live limit 1"), 60, "the run's end")
+            time.sleep(IDLE_S)
         ms = {line["run"]: (line["at"] / 1e6 - sent[line["run"]]) * 1000
               for line in map(json.loads, journal.read_text().splitlines()) if line["phase"] == "start"}
         assert len(ms) == n + 5
@@ -95,11 +97,6 @@ def _is_ready(url):
         return requests.get(f"{url}/readyz", timeout=5).status_code == 200
     except requests.RequestException:
         return False
-
-
-def percentile(values, p):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(p * len(values)))]
 
 
 def latency(opts):

@@ -36,6 +36,7 @@ from pg import BUILD, SOURCE, Pg, wait_until  # noqa: E402,F401
 SETTINGS = {"shared_buffers": "2GB", "max_wal_size": "8GB", "checkpoint_timeout": "15min", "autovacuum_naptime": "10s",
             "max_connections": "200"}
 LOCK = os.environ.get("TAKT_BENCH_LOCK", f"{tempfile.gettempdir()}/takt-bench.lock")
+LOG_LEVEL = os.environ.get("TAKT_BENCH_LOG", "warn")  # of engine and gateway
 OUT = BUILD / "bench"
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
@@ -80,6 +81,11 @@ def interleave(rounds, parts):
 
 def median(values):
     return statistics.median(values) if values else None
+
+
+def percentile(values, p):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(p * len(values)))]
 
 
 def short(x):
@@ -284,7 +290,7 @@ class Node:
     def write_conf(self):
         (self.root / "taktd.conf").write_text("\n".join([
             f'state_dir = "{self.state}"', f'node_name = "{self.name}"', f'db = "{self.pg.conninfo}"',
-            f'listen = "127.0.0.1:{self.port}"', "log_level = warn", f"max_units = {self.max_units}",
+            f'listen = "127.0.0.1:{self.port}"', f"log_level = {LOG_LEVEL}", f"max_units = {self.max_units}",
             "roles = {engine, gateway}", "auto_migrate = false", "platform_dirs = {}"]) + "\n")
 
     def _spawn(self, name, argv, **kw):
@@ -298,7 +304,7 @@ class Node:
                                         stdout=subprocess.PIPE)
             assert self.executor.stdout.readline() == b"ready\n", self.log()
             return
-        argv = [BUILD / "takt-executor", "--state", self.state, "--max-units", str(self.max_units), "--log-level", "info"]
+        argv = [BUILD / "takt-executor", "--state", self.state, "--max-units", str(self.max_units), "--log-level", "debug" if LOG_LEVEL == "debug" else "info"]
         for directory in self.plugins:
             argv += ["--plugin-dir", BUILD / directory]
         self.executor = self._spawn("executor", argv, preexec_fn=self.group.preexec)
@@ -321,6 +327,54 @@ class Node:
             self.group.close()  # keepers outlive their executor by design
         shutil.rmtree(self.root, ignore_errors=True)
         shutil.rmtree(self.state, ignore_errors=True)
+
+
+class Loader:
+    """Writes queued runs as a node of its own: a stream of events in commit order, one connection.
+
+    Its runs go round over the tasks of this type. hold_s: how long a transaction stays open before it commits.
+    """
+
+    def __init__(self, pg, task_type="noop"):
+        self.c = pg.connect("takt_owner", autocommit=False)
+        self.no = self.c.execute("insert into takt.node (id, name, epoch, incarnation, version, started_at) values "
+                                 "(gen_random_uuid(), 'loader', 1, 1, 'bench', now()) returning no").fetchone()[0]
+        self.c.commit()
+        self.task_type, self.written = task_type, 0
+
+    def add(self, n, hold_s=0):
+        self.c.execute("""
+            with task as (
+                select *, row_number() over (order by id) as nth, count(*) over () as total from takt.task where task_type = %s
+            ), asked as materialized (
+                select g, takt.uuid_v7() as run_id, upper(substr(md5(g::text || random()::text), 1, 8)) as code, t.*
+                from generate_series(%s::int + 1, %s::int) g join task t on t.nth = g %% t.total + 1
+            ), made as (
+                insert into takt.run (id, org_id, code, task_id, task_revision, task_name, task_type, trigger, actor,
+                    created_at, policy)
+                select run_id, org_id, code, id, revision, name, task_type, 'manual', 'bench', now(),
+                    definition || '{"revision": 1}' from asked
+            ), alive as (
+                insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, queue_depth)
+                select run_id, org_id, id, 'queued', now(), 1, definition ->> 'overlap' = 'queue' from asked
+            )
+            insert into takt.event (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, items)
+            select run_id, 1, org_id, id, %s, 1, g, now(), jsonb_build_array(jsonb_build_object('type', 'task_created',
+                'severity', 'info', 'at', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                'state', 'queued', 'trigger', 'manual', 'task_name', name, 'task_type', task_type, 'actor', 'bench',
+                'code', code)) from asked
+            """, (self.task_type, self.written, self.written + n, self.no))
+        self.c.execute("select pg_notify('takt_feed', ''), pg_notify('takt_command', '')")
+        if hold_s:
+            time.sleep(hold_s)
+        self.c.commit()
+        self.written += n
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.c.close()
 
 
 class Takt:
@@ -380,32 +434,11 @@ class Takt:
             """, self.org, task_type, json.dumps(definition), task_type, n)
 
     def preload(self, n, tasks=100, task_type="noop", overlap="parallel", parameters=None, **limits):
-        """n queued runs of these tasks, each with its event task_created, as the engine would have written them."""
+        """n queued runs of these tasks, each with its event task_created, as an engine would have written them."""
         if not self.one("select count(*) from takt.task where task_type = %s", task_type):
             self.tasks(tasks, task_type, overlap, parameters, **limits)
-        loader = self.one("insert into takt.node (id, name, epoch, incarnation, version, started_at) values "
-                          "(gen_random_uuid(), 'loader', 1, 1, 'bench', now()) returning no")
-        self.one("""
-            with task as (
-                select *, row_number() over (order by id) as nth, count(*) over () as total from takt.task where task_type = %s
-            ), asked as materialized (
-                select g, takt.uuid_v7() as run_id, upper(substr(md5(g::text || random()::text), 1, 8)) as code, t.*
-                from generate_series(1, %s) g join task t on t.nth = g %% t.total + 1
-            ), made as (
-                insert into takt.run (id, org_id, code, task_id, task_revision, task_name, task_type, trigger, actor,
-                    created_at, policy)
-                select run_id, org_id, code, id, revision, name, task_type, 'manual', 'bench', now(),
-                    definition || '{"revision": 1}' from asked
-            ), alive as (
-                insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, queue_depth)
-                select run_id, org_id, id, 'queued', now(), 1, definition ->> 'overlap' = 'queue' from asked
-            )
-            insert into takt.event (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, items)
-            select run_id, 1, org_id, id, %s, 1, g, now(), jsonb_build_array(jsonb_build_object('type', 'task_created',
-                'severity', 'info', 'at', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                'state', 'queued', 'trigger', 'manual', 'task_name', name, 'task_type', task_type, 'actor', 'bench',
-                'code', code)) from asked
-            """, task_type, n, loader)
+        with Loader(self.pg, task_type) as loader:
+            loader.add(n)
         self.pg.sql("vacuum analyze")
 
     def wait_drained(self, limit_s=600):

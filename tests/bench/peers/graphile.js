@@ -42,7 +42,7 @@ async function latency(base, pool, n) {
     await pool.query("select graphile_worker.add_job('noop', json_build_object('i', $1::int))", [i]);
     while (!started.has(i)) await sleep(1);
     ms.push(Number(started.get(i) - since) / 1e6);
-    await sleep(20);
+    await sleep(50);
   }
   say({ ms });
   await runner.stop();
