@@ -36,6 +36,7 @@ from pg import BUILD, SOURCE, Pg, wait_until  # noqa: E402,F401
 SETTINGS = {"shared_buffers": "2GB", "max_wal_size": "8GB", "checkpoint_timeout": "15min", "autovacuum_naptime": "10s",
             "max_connections": "200"}
 LOCK = os.environ.get("TAKT_BENCH_LOCK", f"{tempfile.gettempdir()}/takt-bench.lock")
+OURS = "takt-bench"  # application_name of the bench's own connections
 LOG_LEVEL = os.environ.get("TAKT_BENCH_LOG", "warn")  # of engine and gateway
 OUT = BUILD / "bench"
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
@@ -198,18 +199,22 @@ class Counters:
 
     def __init__(self, pg=None, **processes):
         self.pg, self.processes, self.values = pg, processes, {}
-        self.monitor = pg.connect() if pg else None
+        self.monitor = pg.connect(application_name=OURS) if pg else None
 
     def _wal(self):
         return self.monitor.execute("select pg_current_wal_lsn() - '0/0'::pg_lsn").fetchone()[0] if self.pg else 0
+
+    def _ours(self):
+        """Our own watching and loading is no part of what is measured."""
+        rows = self.monitor.execute("select pid from pg_stat_activity where application_name = %s", (OURS,)).fetchall()
+        return sum(own_cpu_us(pid) for (pid,) in rows)
 
     def _now(self):
         now = {"wal_b": int(self._wal())}
         for name, pid in self.processes.items():
             now[f"{name}_cpu_us"] = pid.cpu_us() if isinstance(pid, Cgroup) else own_cpu_us(pid)
         if self.pg:
-            # Our own monitoring connection is no part of what is measured.
-            now["server_cpu_us"] = tree_cpu_us(self.pg.process.pid) - own_cpu_us(self.monitor.info.backend_pid)
+            now["server_cpu_us"] = tree_cpu_us(self.pg.process.pid) - self._ours()
         now["s"] = time.monotonic()
         return now
 
@@ -336,7 +341,7 @@ class Loader:
     """
 
     def __init__(self, pg, task_type="noop"):
-        self.c = pg.connect("takt_owner", autocommit=False)
+        self.c = pg.connect("takt_owner", autocommit=False, application_name=OURS)
         self.no = self.c.execute("insert into takt.node (id, name, epoch, incarnation, version, started_at) values "
                                  "(gen_random_uuid(), 'loader', 1, 1, 'bench', now()) returning no").fetchone()[0]
         self.c.commit()
@@ -386,7 +391,7 @@ class Takt:
         self.nodes = []
         try:
             self.pg.migrate()
-            self.owner = self.pg.connect("takt_owner")
+            self.owner = self.pg.connect("takt_owner", application_name=OURS)
             self.org = self.one("insert into takt.org (name) values ('bench') returning id")
             self.one("select takt.make_partitions((current_date - interval '1 month')::date, 4)")
             self.node = self.add_node(**node)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Takt authors
+"""bench-schedule: 1,000 schedules due in one second; 1M schedules with 10k due; 100k idle ones.
+
+Parts (--only): burst, units, tick, idle. --n: schedules of the burst (1,000); tick takes 1,000 x that, idle 100 x.
+"""
+import statistics
+import sys
+import time
+
+import peers
+from common import Counters, Takt, checkpoint, figure, interleave, options, percentile, quiet, wait_until, wanted
+
+AHEAD_S = 6
+
+
+def add_schedules(t, n, task_type, expr, due):
+    """n tasks with a schedule each; due: an SQL expression over g, the number."""
+    t.tasks(n, task_type, overlap="queue", cron_expression=expr)
+    t.one(f"""
+        insert into takt.schedule (id, org_id, task_id, kind, expr, zone, enabled, next_due_at)
+        select id, org_id, id, 'cron', %s, 'UTC', true, {due}
+        from (select *, row_number() over (order by id) as g from takt.task) x""", expr)
+    t.pg.sql("vacuum analyze")
+
+
+def burst_round(n, executor="null", max_units=2000):
+    """Lateness of each unit's start, ms, by the clock of whoever started it."""
+    kind = "noop" if executor == "null" else "hello"
+    with Takt(executor=executor, max_units=max_units, plugins=("plugins/hello",)) as t:
+        t.start()
+        wait_until(lambda: t.one("select count(*) from takt.plugin"), 60, "the engine to know its executor")
+        checkpoint(t.pg)
+        due = t.one(f"select date_trunc('second', now()) + interval '{AHEAD_S} s'")
+        add_schedules(t, n, kind, "0 0 1 1 *", f"'{due.isoformat()}'::timestamptz")
+        if t.one("select now() >= %s", due):
+            raise RuntimeError("the load took longer than the time ahead")
+        with Counters(t.pg, engine=t.node.engine.pid) as c:
+            wait_until(lambda: t.one("select count(*) from takt.run where state is not null") >= n, 120, "all runs to end")
+        late = [ms for (ms,) in t.owner.execute(
+            "select extract(epoch from started_at - %s)::float8 * 1000 from takt.unit", (due,)).fetchall()]
+        assert len(late) == n, f"{len(late)} units of {n} runs"
+        assert t.one("select count(*) from takt.occurrence where decision = 'fired'") == n
+        assert min(late) >= 0, f"a unit started {-min(late)} ms early"
+    return {"last": max(late), "p50": percentile(late, .5), **c.per(n)}
+
+
+def spread(ms):
+    return {"last": max(ms), "p50": percentile(ms, .5)}
+
+
+def burst(opts):
+    got = interleave(opts.rounds, {
+        "takt": lambda: burst_round(opts.n), "graphile": lambda: spread(peers.graphile_cron(opts.n)),
+        "pg_cron": lambda: spread(peers.pg_cron(opts.n))})
+    last = {name: [r["last"] for r in rounds] for name, rounds in got.items()}
+    more = {"n": opts.n, "p50": statistics.median(r["p50"] for r in got["takt"]), "executor": "null",
+            "server_cpu_us": statistics.median(r["server_cpu_us"] for r in got["takt"])}
+    for name, goal in (("pg_cron", .1), ("graphile", 1)):
+        figure("schedule", f"{opts.n} due in one second, last start", last["takt"], last[name], peers.NAMES[name], unit="ms",
+               better="less", goal=goal, peer_p50=statistics.median(r["p50"] for r in got[name]), **more)
+
+
+def units(opts):
+    """With a keeper and a process each: the units' own time comes on top."""
+    got = interleave(opts.rounds, {"takt": lambda: burst_round(opts.n, "real", max_units=256)})["takt"]
+    figure("schedule", f"{opts.n} due in one second, last start, keeper and process per unit", [r["last"] for r in got], unit="ms",
+           better="less", n=opts.n, max_units=256, p50=statistics.median(r["p50"] for r in got))
+
+
+def tick(opts):
+    total, due, rounds = opts.n * 1000, opts.n * 10, []
+    with quiet(), Takt() as t:
+        add_schedules(t, total, "noop", "0 0 1 1 *", "now() + interval '1 year'")
+        t.node.start_engine()  # no executor: what is due is decided, nothing is claimed
+        wait_until(lambda: t.one("select count(*) from takt.node where started_at is not null and name = 'bench'"), 60, "the engine")
+        for i in range(opts.rounds):
+            checkpoint(t.pg)
+            at = t.one("select now() + interval '4 s'")
+            t.one("""update takt.schedule set next_due_at = %s where id in
+                     (select id from takt.task order by id limit %s offset %s)""", at, due, i * due)
+            t.pg.sql("vacuum analyze takt.schedule")
+            if t.one("select now() >= %s", at):
+                raise RuntimeError("the load took longer than the time ahead")
+            wait_until(lambda: t.one("select now() > %s::timestamptz - interval '200 ms'", at), 60, "the due time")
+            with Counters(t.pg, engine=t.node.engine.pid) as c:
+                wait_until(lambda: t.one("select count(*) from takt.live") >= due * (i + 1), 300, "all to be decided")
+                took = t.one("select extract(epoch from clock_timestamp() - %s)::float8 * 1000", at)
+            v = c.values
+            rounds.append({"cpu_ms": (v["server_cpu_us"] + v["engine_cpu_us"]) / 1000, "engine_ms": v["engine_cpu_us"] / 1000,
+                           "took_ms": took, "wal_b": v["wal_b"] / due})
+            print(f"  {rounds[-1]}", file=sys.stderr, flush=True)
+        assert t.one("select count(*) from takt.occurrence where decision = 'fired'") == due * opts.rounds
+    figure("schedule", f"one tick: {due} due of {total}, CPU of engine and server", [r["cpu_ms"] for r in rounds], unit="ms",
+           better="less", goal=500, engine_ms=statistics.median(r["engine_ms"] for r in rounds),
+           took_ms=statistics.median(r["took_ms"] for r in rounds), wal_b_per_run=statistics.median(r["wal_b"] for r in rounds))
+
+
+def idle(opts):
+    n, seconds, rounds = opts.n * 100, 20, []
+    with quiet(), Takt() as t:
+        add_schedules(t, n, "noop", "0 0 1 1 *", "now() + interval '1 year' + g * interval '1 s'")
+        t.start()
+        wait_until(lambda: t.one("select count(*) from takt.plugin"), 60, "the engine to know its executor")
+        time.sleep(5)
+        for _ in range(opts.rounds):
+            with Counters(t.pg, engine=t.node.engine.pid) as c:
+                time.sleep(seconds)  # what is measured: how much happens when nothing does
+            rounds.append({k: v / seconds / 1000 for k, v in c.values.items()})
+            print(f"  {rounds[-1]}", file=sys.stderr, flush=True)
+    figure("schedule", f"idle with {n} schedules, CPU of engine and server", [r["engine_cpu_us"] + r["server_cpu_us"] for r in rounds],
+           unit="ms/s", better="less", engine=statistics.median(r["engine_cpu_us"] for r in rounds))
+
+
+def main():
+    opts = options(n=1000, rounds=3)
+    for name, part in (("burst", burst), ("units", units), ("tick", tick), ("idle", idle)):
+        if wanted(opts, name):
+            part(opts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
