@@ -234,10 +234,14 @@ class Kill:
         def hit():
             known = {u for x in [*self.open.values(), *self.done] for u in x.get("units_hit", [])}
             return [u for (u,) in self.rig.query(text, self.node(fault).name, fault["at"]) if u not in known]
+        at = time.monotonic()
         try:
-            fault["units_hit"] = (yield from self.wait(hit, 8, "the unit"))[:1]
+            fault["units_hit"] = (yield from self.wait(hit, 12, "the unit"))[:1]
+            fault["lost_s"] = round(time.monotonic() - at, 2)
         except Late:
-            pass  # its result was durable already: it is no loss
+            return  # its result was durable already: it is no loss
+        if fault["lost_s"] > LOST_S and not self._overlaps(fault):
+            fault["problems"].append(judge.problem("I10", f"{fault['units_hit']} was lost {fault['lost_s']} s after {fault['point']}"))
 
     # a dead node ----------------------------------------------------------------------------------
 
@@ -246,9 +250,8 @@ class Kill:
         others = [n for n in self.rig.nodes if n is not node]
         rescue = [p for p in fault["points"] if p.startswith("rescue.")]
         held = "select run_id::text from takt.live where node_id = (select id from takt.node where name = %s)"
-        for other in others:
-            for point in rescue:
-                self.arm(other, point)
+        for point in rescue:  # in one of them: the other has watched, too, and goes on
+            self.arm(others[0], point)
         node.kill("taktd")
         died, fault["at"] = time.monotonic(), time.time()
         if fault["machine"]:
@@ -261,13 +264,10 @@ class Kill:
         yield from self.wait(lambda: not self.rig.query(held, node.name), 90, f"all of {node.name}'s runs to be taken over")
         fault["seen_s"] = round(time.monotonic() - died, 1)
         n, last = self.rig.query(taken, runs, node.name, fault["at"])[0]
-        fault.update(held=len(runs), taken=n, limit_s=TAKEOVER_S + (10 if rescue else 0),
+        fault.update(held=len(runs), taken=n, limit_s=TAKEOVER_S,
                      taken_over_s=round(last - fault["at"], 1) if last else None)
         self.figures["takeover_s"].append(fault["taken_over_s"])
-        fault["fired_beside"] = [p for p in rescue if any(self.has_fired(o, p) for o in others)]
-        for other in others:
-            for point in rescue:
-                self.disarm(other, point)
+        fault["fired_beside"] = [p for p in rescue if not self.disarm(others[0], p)]
         fenced = [p for p in fault["points"] if p.startswith("fenced.")]
         for point in fenced:
             self.arm(node, point)

@@ -217,9 +217,12 @@ class Load:
         self.define()
         self.readers = [FeedReader(self.rig)]
         self.readers += [SocketReader(self.rig, i + 1) for i in range(sockets)]
+        # Sockets are to hear everything: what they join begins where the stream was before the first run.
+        start = first_cursor(self.rig, self.tasks["slow-0"])
         if self.with_schedules:
-            # Sockets watch what they joined before the first run; schedules start with the readers in place.
             self.define_schedules()
+        for reader in self.readers[1:]:
+            reader.since = {task: start for task in self.tasks.values()}
         for reader in self.readers:
             self._thread(reader.run, self.tasks)
         wait_until(lambda: all(r.is_ready for r in self.readers) or self.errors, 30, "the readers")
@@ -304,6 +307,15 @@ class FeedReader:
             except psycopg.Error:
                 db = None
                 time.sleep(0.2)
+
+
+def first_cursor(rig, task):
+    """Where the stream is now, as a join tells it."""
+    ws = Ws(rig.nodes[0].port, "/socket/websocket?vsn=2.0.0", [f"Authorization: Bearer {rig.tokens['viewer']}"])
+    ws.send(json.dumps(["1", "1", f"task:{task}", "phx_join", {}]))
+    answer = json.loads(ws.recv(20))[4]["response"]
+    ws.close()
+    return answer["cursor"]
 
 
 class SocketReader:
