@@ -38,6 +38,7 @@ _libc = ctypes.CDLL(None)
 PORTS = range(18000, 31000)
 PLUGINS = ("plugins/hello", "tests/plugins")
 ROLES = ("engine", "gateway")
+BUILD = pathlib.Path(os.environ.get("TAKT_BUILD") or SOURCE / "build").resolve()
 UNIT = re.compile(r"[0-9a-f-]{36}\.\d+\.\d+")
 
 
@@ -273,7 +274,7 @@ class Rig:
     def __init__(self, seed=1, nodes=3, build=None, journals=None, max_units=10, log_level="info", settings=None,
                  pg_env=None):
         self.seed, self.rng = seed, random.Random(seed)
-        self.build = pathlib.Path(build or os.environ.get("TAKT_BUILD") or SOURCE / "build").resolve()
+        self.build = pathlib.Path(build or BUILD).resolve()
         self.max_units, self.log_level = max_units, log_level
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="tch-", dir="/tmp"))
         self.root.chmod(0o755)
