@@ -242,7 +242,6 @@ is_same(int a, int b)
 void
 failpoint_file(int fd)
 {
-	start();
 	if (files_n == FILES_MAX) { /* the oldest is taken for durable */
 		close(files[0].fd);
 		memmove(files, files + 1, sizeof(files[0]) * --files_n);
@@ -278,7 +277,6 @@ failpoint_renaming(int dirfd, const char *from, const char *to)
 	/* Over an existing file either may be there after a power loss: nothing to undo. */
 	if (renames_n == RENAMES_MAX || faccessat(dirfd, to, F_OK, 0) == 0)
 		return;
-	start();
 	r->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
 	snprintf(r->from, sizeof(r->from), "%s", from);
 	snprintf(r->to, sizeof(r->to), "%s", to);

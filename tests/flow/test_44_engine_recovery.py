@@ -231,25 +231,14 @@ def test_a_stale_epoch_is_fenced():
         file = t.root / "witness"
         run = t.run(t.task("witness", {"file": str(file), "steps": 1000, "step_ms": 50}))
         t.wait_state(run, "running")
-        t.sql("update takt.live set epoch = epoch + 1, node_id = null where run_id = %s", run)
+        t.steal(run)
         wait_until(lambda: "fenced" in t.types(run), 30, "the fenced event")
         fenced = next(e for e in t.events(run) if e["type"] == "fenced")
         assert fenced["epoch"] == 1
         seen = t.one("select max(journal_off) from takt.unit where run_id = %s", run)
         wait_until(lambda: not list((t.state / "units").glob(f"{run}*")), 30, "the unit to be dropped")
         assert t.one("select max(journal_off) from takt.unit where run_id = %s", run) == seen
-        # Give the run back as its owner would end it, so that the tables are whole again.
-        t.sql("update takt.live set state = 'cancelling', event_seq = event_seq + 2 where run_id = %s", run)
-        t.sql("update takt.attempt set state = 'cancelled' where run_id = %s", run)
-        t.sql("update takt.unit set state = 'cancelled' where run_id = %s", run)
-        t.sql("update takt.run set state = 'cancelled', finished_at = now() where id = %s", run)
-        at = "2026-01-01T00:00:00.000000Z"
-        t.sql("insert into takt.event select l.run_id, l.event_seq - 1, l.org_id, l.task_id, n.no, n.incarnation, 1 + "
-              "(select max(feed_seq) from takt.event e where e.node_no = n.no and e.incarnation = n.incarnation), now(), "
-              "%s from takt.node n, takt.live l where l.run_id = %s",
-              json.dumps([{"type": "task_cancelling", "severity": "info", "at": at, "state": "cancelling"},
-                          {"type": "task_cancelled", "severity": "info", "at": at, "state": "cancelled"}]), run)
-        t.sql("delete from takt.live where run_id = %s", run)
+        t.give_back(run)
 
 
 def test_a_restart_keeps_retries_and_schedules():

@@ -21,6 +21,8 @@ import shutil
 import time
 import uuid
 
+import psycopg
+
 import checker
 from pg import BUILD, Pg, wait_until
 
@@ -86,13 +88,14 @@ class Engine:
         self.engine_process = self._spawn(
             "engine", [str(BUILD / "taktd"), "-x", "engine", "-c", str(self.root / "taktd.conf")])
 
-    def second_node(self, name="second"):
+    def second_node(self, name="second", max_units=None):
         """Another engine with its own state and executor on the same database; ended by close()."""
         other = Engine.__new__(Engine)
         other.__dict__.update(self.__dict__)
         other.root = self.root / name
         other.state = other.root / "node"
         other.state.mkdir(mode=0o700, parents=True)
+        other.max_units = max_units or self.max_units
         other.write_conf(node_name=name)
         other.start_executor()
         other.start_engine()
@@ -227,6 +230,36 @@ class Engine:
 
     def cancel(self, run, reason="test"):
         return self.answer(self.command("run.cancel", {"run_id": run, "reason": reason}, run))
+
+    def steal(self, run):
+        """As if another node had taken it over: what this node reports of it from now on is stale."""
+        self.sql("update takt.live set epoch = epoch + 1, node_id = null where run_id = %s", run)
+
+    def give_back(self, run):
+        """End a stolen run as its owner would, so that the tables are whole again."""
+        wait_until(lambda: self._end_stolen(run), 30, "a feed number that no engine takes meanwhile")
+
+    def _end_stolen(self, run):
+        try:
+            with self.owner.transaction():
+                self._end_as_owner(run)
+            return True
+        except psycopg.errors.UniqueViolation:
+            return False
+
+    def _end_as_owner(self, run):
+        self.sql("update takt.live set state = 'cancelling', event_seq = event_seq + 2 where run_id = %s", run)
+        self.sql("update takt.attempt set state = 'cancelled' where run_id = %s", run)
+        self.sql("update takt.unit set state = 'cancelled' where run_id = %s", run)
+        self.sql("update takt.run set state = 'cancelled', finished_at = now() where id = %s", run)
+        at = "2026-01-01T00:00:00.000000Z"
+        self.sql(
+            "insert into takt.event select l.run_id, l.event_seq - 1, l.org_id, l.task_id, n.no, n.incarnation, 1 + "
+            "(select max(feed_seq) from takt.event e where e.node_no = n.no and e.incarnation = n.incarnation), now(), "
+            "%s from takt.node n, takt.live l where l.run_id = %s",
+            json.dumps([{"type": "task_cancelling", "severity": "info", "at": at, "state": "cancelling"},
+                        {"type": "task_cancelled", "severity": "info", "at": at, "state": "cancelled"}]), run)
+        self.sql("delete from takt.live where run_id = %s", run)
 
     def device(self, name, platform="linux"):
         self.sql("insert into takt.platform (name, title) values (%s, %s) on conflict do nothing", platform, platform)
