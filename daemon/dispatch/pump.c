@@ -86,6 +86,8 @@ pump_run(struct engine *e, struct run *r)
 {
 	int64_t now = clock_monotonic_ms();
 
+	if (r->is_rescued)
+		return; /* recovery has not said yet which of its units may be started */
 	for (unsigned i = 0; i < r->units_n; i++) {
 		struct unit *u = &r->units[i];
 		if (u->step != UNIT_PENDING)

@@ -148,6 +148,7 @@ settle_run(struct engine *e, struct run *run)
 			    run->is_rescued ? "its node died"
 					    : "the executor does not know it any more");
 	}
+	run->is_rescued = false;
 	if (run->state == TASK_cancelling)
 		cancel_again(e, run);
 	record_touch(e, run);

@@ -79,7 +79,7 @@ struct run {
 	int64_t epoch;
 	int attempt, timeout_s;
 	bool is_attempt_started; /* the attempt's row is running */
-	bool is_rescued;         /* the attempt was another node's, which died */
+	bool is_rescued;         /* taken from a dead node and not settled (recover.c) */
 	int64_t deadline_ms;     /* MONOTONIC, of the attempt */
 	int64_t started_ms;      /* MONOTONIC, of the run; 0: not yet */
 	struct retry_policy retry;
