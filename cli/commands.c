@@ -49,6 +49,8 @@ static const struct flag flags_run_list[] = {
     {"task", FLAG_STR, "TASK", "only runs of this task"},
     {"device", FLAG_STR, "DEVICE", "only runs that had this device as a target"},
     {"limit", FLAG_STR, "N", "at most so many; default 20"},
+    {"from", FLAG_STR, "RFC3339", "only made at this time or later"},
+    {"to", FLAG_STR, "RFC3339", "only made before this time"},
     {0},
 };
 static const struct flag flags_log[] = {
@@ -58,6 +60,10 @@ static const struct flag flags_log[] = {
 };
 static const struct flag flags_cancel[] = {
     {"reason", FLAG_STR, "TEXT", "why; shown in the timeline"},
+    {0},
+};
+static const struct flag flags_hold[] = {
+    {"reason", FLAG_STR, "TEXT", "why; needed"},
     {0},
 };
 static const struct flag flags_snapshot_list[] = {
@@ -160,6 +166,10 @@ const struct command commands[] = {
     {"run", "follow", "RUN", 1, 1, "viewer", "print events and output until the run ends", NULL,
 	cmd_run_follow},
     {"run", "cancel", "RUN", 1, 1, "operator", "cancel a run", flags_cancel, cmd_run_cancel},
+    {"run", "hold", "RUN", 1, 1, "admin", "keep a run whatever retention does", flags_hold,
+	cmd_run_hold},
+    {"run", "release", "RUN", 1, 1, "admin", "leave a held run to retention again", NULL,
+	cmd_run_release},
     {"snapshot", "list", "", 0, 0, "viewer", "configuration snapshots, newest first",
 	flags_snapshot_list, cmd_snapshot_list},
     {"snapshot", "show", "ID", 1, 1, "viewer", "the text of one", flags_snapshot_show,

@@ -23,6 +23,8 @@ CMD(cmd_run_list);
 CMD(cmd_run_show);
 CMD(cmd_run_log);
 CMD(cmd_run_cancel);
+CMD(cmd_run_hold);
+CMD(cmd_run_release);
 CMD(cmd_run_timeline);
 CMD(cmd_run_follow);
 /* snapshot.c */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* Runs: list, show, log, timeline, cancel, follow. */
+/* Runs: list, show, log, timeline, cancel, hold, release, follow. */
 #include "cli/run.h"
 
 #include <stdio.h>
@@ -63,6 +63,10 @@ cmd_run_list(struct cli *c, const struct args *a)
 	    buf_addf(&states, "%s%s", i ? "," : "", json_string_value(one));
 	if (states.n)
 		add_filter(&path, "status", states.p);
+	if (arg_str(a, "from"))
+		add_filter(&path, "from", arg_str(a, "from"));
+	if (arg_str(a, "to"))
+		add_filter(&path, "to", arg_str(a, "to"));
 	code = add_named(c, &path, a, "task", resolve_task);
 	if (!code)
 		code = add_named(c, &path, a, "device", resolve_device);
@@ -106,7 +110,8 @@ print_run(struct cli *c, const json_t *run)
 	    {"trigger", "trigger"}, {"by", "actor"}, {"attempt", "attempt"},
 	    {"due", "due_at", COL_TIME}, {"created", "created_at", COL_TIME},
 	    {"started", "started_at", COL_TIME}, {"finished", "finished_at", COL_TIME},
-	    {"took", "duration_ms", COL_DURATION}, {"next attempt", "next_at", COL_TIME}, {0}};
+	    {"took", "duration_ms", COL_DURATION}, {"next attempt", "next_at", COL_TIME},
+	    {"held", "hold.reason"}, {"held by", "hold.actor"}, {0}};
 
 	print_object(c, run, cols);
 }
@@ -164,6 +169,38 @@ cmd_run_cancel(struct cli *c, const struct args *a)
 		printf(
 		    "run %s %s\n", a->pos[0], json_get_str(r.json, "state", "is being cancelled"));
 	return CLI_OK;
+}
+
+int
+cmd_run_hold(struct cli *c, const struct args *a)
+{
+	_cleanup_reply_ struct reply r = {0};
+	_cleanup_json_ json_t *body = json_object();
+	int code;
+
+	if (!arg_str(a, "reason"))
+		return cli_refuse(
+		    "--reason", "Say why the run is kept: --reason TEXT.", "a hold needs a reason");
+	json_object_set_new(body, "reason", json_string(arg_str(a, "reason")));
+	code = call(c, a->pos[0], "POST", "/hold", body, &r);
+	if (code)
+		return code;
+	if (c->is_json)
+		print_json(r.json);
+	else
+		printf("run %s is held\n", a->pos[0]);
+	return CLI_OK;
+}
+
+int
+cmd_run_release(struct cli *c, const struct args *a)
+{
+	_cleanup_reply_ struct reply r = {0};
+	int code = call(c, a->pos[0], "DELETE", "/hold", NULL, &r);
+
+	if (!code && !c->is_json)
+		printf("run %s is held no longer\n", a->pos[0]);
+	return code;
 }
 
 int

@@ -262,6 +262,140 @@ begin
 	return query select 204, null::jsonb;
 end $$;
 
+-- Lists of runs ---------------------------------------------------------------------------------------
+-- By key and with a bound, whatever the filters are. What the caller names is made plain values first: row level
+-- security lets only those down to the indexes, no expression on jsonb. Then one index is walked from the newest run on:
+-- the task's, the device's, the rare states', or the organisation's. Volatile, so that a list that had to wait for a
+-- drop sees what the drop moved.
+
+-- The id that p_text, a time, is the first of; null if it is none.
+create function takt.first_id(p_text text, p_else uuid) returns uuid language plpgsql stable as $$
+begin
+	return case when p_text is null then p_else
+		else takt.uuid_floor(greatest(least(p_text::timestamptz, '9999-12-31'), '1970-01-01')) end;
+exception when datetime_field_overflow or invalid_datetime_format then
+	return null;
+end $$;
+
+-- Runs in rare states: unfinished ones out of live, others out of run_amiss. Nothing is passed over.
+create function takt.runs_rare(p_task uuid, p_live text[], p_ended text[], p_before uuid, p_from uuid, p_n int)
+returns setof takt.run language plpgsql volatile set plan_cache_mode = force_custom_plan as $$
+declare
+	v_org uuid := takt.current_org();
+	v_ids uuid[];
+begin
+	v_ids := array(
+		select id from (
+			(select l.run_id as id from takt.live l
+			where l.org_id = v_org and l.state = any (p_live) and (p_task is null or l.task_id = p_task)
+				and l.run_id < p_before and l.run_id >= p_from
+			order by l.run_id desc limit p_n)
+			union all
+			(select x.run_id from unnest(p_ended) s(state), lateral (select a.run_id from takt.run_amiss a
+				where a.org_id = v_org and a.state = s.state and (p_task is null or a.task_id = p_task)
+					and a.run_id < p_before and a.run_id >= p_from
+				order by a.run_id desc limit p_n) x)) u
+		order by id desc limit p_n);
+	return query select r.* from takt.run r where r.id = any (v_ids);
+end $$;
+
+-- Whether the newest run of a task or device is the caller's: an index of another organisation's would be walked for
+-- nothing, to its end. Tasks and devices may be gone since.
+create function takt.has_run_of(p_task uuid, p_device uuid) returns boolean
+language plpgsql stable security definer set search_path = pg_catalog, takt, pg_temp as $$
+begin
+	return coalesce(takt.current_org() = case when p_device is null
+		then (select r.org_id from takt.run r where r.task_id = p_task order by r.id desc limit 1)
+		else (select u.org_id from takt.unit u where u.device_id = p_device order by u.run_id desc limit 1) end, false);
+end $$;
+
+-- Runs in the states p_states (null: any), the newest first, at least p_n if there are so many. It looks for 20 ms; p_end
+-- is where it has come to if it ended before that.
+create function takt.runs_walked(p_task uuid, p_device uuid, p_states text[], p_before uuid, p_from uuid, p_n int,
+	out p_runs takt.run[], out p_end uuid)
+language plpgsql volatile set plan_cache_mode = force_custom_plan as $$
+declare
+	v_until timestamptz := clock_timestamp() + interval '20 ms';
+	v_org uuid := takt.current_org();
+	v_chunk int := case when p_states is null and (p_task is null or p_device is null) then p_n else 2 * p_n end;
+	v_found takt.run[];
+	v_seen uuid[];
+begin
+	p_runs := '{}';
+	loop
+		if p_device is null then
+			select array_agg(w.r order by (w.r).id desc) filter (where p_states is null or (w.r).state = any (p_states)
+					or (w.r).state is null and exists (select from takt.live l where l.run_id = (w.r).id and l.state = any (p_states))),
+				array_agg((w.r).id order by (w.r).id desc)
+			into v_found, v_seen
+			from (select r from takt.run r where r.org_id = v_org and (p_task is null or r.task_id = p_task)
+				and r.id < p_before and r.id >= p_from order by r.id desc limit v_chunk) w;
+		else
+			select array_agg(r order by w.run_id desc) filter (where (p_task is null or r.task_id = p_task)
+					and (p_states is null or r.state = any (p_states) or r.state is null
+						and exists (select from takt.live l where l.run_id = r.id and l.state = any (p_states)))),
+				array_agg(w.run_id order by w.run_id desc)
+			into v_found, v_seen
+			from (select distinct u.run_id from takt.unit u
+				where u.device_id = p_device and u.run_id < p_before and u.run_id >= p_from
+				order by u.run_id desc limit v_chunk) w
+			join takt.run r on r.id = w.run_id;
+		end if;
+		p_runs := p_runs || coalesce(v_found, '{}');
+		exit when v_seen is null or cardinality(v_seen) < v_chunk or cardinality(p_runs) >= p_n;
+		p_before := v_seen[v_chunk];
+		if clock_timestamp() > v_until then
+			p_end := p_before;
+			exit;
+		end if;
+		v_chunk := 500;
+	end loop;
+end $$;
+
+-- A run in a list: as run_json() has it, but for the number of its last event, which would have to be looked up.
+create function takt.run_item(r takt.run, l takt.live) returns jsonb language sql stable as $$
+	select jsonb_build_object('id', r.id, 'code', r.code, 'task_id', r.task_id, 'task_name', r.task_name,
+		'task_type', r.task_type, 'trigger', r.trigger, 'actor', r.actor, 'state', coalesce(r.state, l.state, 'queued'),
+		'attempt', coalesce(r.attempts, l.attempt, 0), 'due_at', takt.ts(r.due_at), 'created_at', takt.ts(r.created_at),
+		'started_at', takt.ts(coalesce(r.started_at, l.started_at)), 'finished_at', takt.ts(r.finished_at),
+		'duration_ms', takt.ms(r.started_at, r.finished_at), 'summary', r.summary, 'next_at', takt.ts(l.next_at))
+$$;
+
+-- The page that q (limit, cursor, task, device, status, from, to) asks for. Filters that little passes make short pages
+-- with a cursor.
+create function takt.runs_page(q jsonb) returns table (status int, body jsonb) language plpgsql volatile as $$
+declare
+	v_limit int := (q ->> 'limit')::int;
+	v_task uuid := (q ->> 'task')::uuid;
+	v_device uuid := (q ->> 'device')::uuid;
+	v_from uuid := takt.first_id(q ->> 'from', '00000000-0000-0000-0000-000000000000');
+	v_before uuid := takt.first_id(q ->> 'to', 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+	v_states text[] := string_to_array(q ->> 'status', ',');
+	v_live text[] := array(select s.name from takt.run_state s where not s.terminal
+		and (s.name = any (v_states) or 'live' = any (v_states)));
+	v_any text[] := case when v_states is not null then v_states || v_live end;
+	v_runs takt.run[];
+	v_end uuid;
+begin
+	if v_from is null or v_before is null then
+		return query select 422, takt.problem('invalid_query', 'not a time', case when v_from is null then '/from' else '/to' end,
+			'RFC 3339, e.g. 2030-01-31T00:00:00Z.');
+		return;
+	end if;
+	v_before := least(v_before, takt.as_uuid(q ->> 'cursor'));
+	if coalesce(v_task, v_device) is not null and not takt.has_run_of(v_task, v_device) then
+		v_runs := '{}';
+	elsif v_device is null and v_states is not null and not 'completed' = any (v_states) then
+		v_runs := array(select r from takt.runs_rare(v_task, v_live, v_states, v_before, v_from, v_limit + 1) r order by r.id desc);
+	else
+		select p_runs, p_end into v_runs, v_end
+		from takt.runs_walked(v_task, v_device, v_any, v_before, v_from, v_limit + 1);
+	end if;
+	return query select 200, takt.page(array_agg(takt.run_item(r, l) order by r.id desc), array_agg(r.id::text order by r.id desc),
+			v_limit) || case when v_end is null then '{}' else jsonb_build_object('next_cursor', v_end) end
+	from unnest(v_runs[1:v_limit + 1]) r left join takt.live l on l.run_id = r.id and r.state is null;
+end $$;
+
 -- Least privilege ------------------------------------------------------------------------------------
 
 do $$
@@ -288,9 +422,15 @@ grant select on takt.dropped_month to takt_engine, takt_auditor;
 revoke all on function takt.run_amiss_add(), takt.month_tables(), takt.month_bound(date, boolean), takt.missing_partitions(int),
 	takt.lock_holders(oid[]),
 	takt.drop_month(date, uuid[], timestamptz[]), takt.drop_before(date), takt.hold_json(takt.run_hold),
-	takt.run_hold_put(text, text), takt.run_hold_end(text) from public;
+	takt.run_hold_put(text, text), takt.run_hold_end(text), takt.first_id(text, uuid),
+	takt.runs_rare(uuid, text[], text[], uuid, uuid, int), takt.has_run_of(uuid, uuid),
+	takt.runs_walked(uuid, uuid, text[], uuid, uuid, int),
+	takt.run_item(takt.run, takt.live), takt.runs_page(jsonb) from public;
 grant execute on function takt.drop_before(date), takt.missing_partitions(int), takt.month_tables() to takt_engine;
-grant execute on function takt.hold_json(takt.run_hold), takt.run_hold_put(text, text), takt.run_hold_end(text) to takt_gateway;
+grant execute on function takt.hold_json(takt.run_hold), takt.run_hold_put(text, text), takt.run_hold_end(text), takt.first_id(text, uuid),
+	takt.runs_rare(uuid, text[], text[], uuid, uuid, int), takt.has_run_of(uuid, uuid),
+	takt.runs_walked(uuid, uuid, text[], uuid, uuid, int),
+	takt.run_item(takt.run, takt.live), takt.runs_page(jsonb) to takt_gateway;
 
 -- What is there already.
 select takt.make_partitions(min(to_date(right(k.relname, 6), 'YYYYMM')),
