@@ -16,7 +16,8 @@ import time
 import requests
 
 import peers
-from common import OUT, Counters, Takt, checkpoint, figure, interleave, options, own_cpu_us, percentile, quiet, wait_until, wanted
+from common import (OUT, STATEMENTS, Counters, Takt, checkpoint, figure, interleave, options, own_cpu_us, percentile, quiet,
+                    statements_begin, statements_text, wait_until, wanted)
 
 IDLE_S = 0.05  # between commands
 SETTINGS = {"max_units": 2000, "tasks": 100, "overlap": "parallel", "events_per_run": 8}
@@ -114,18 +115,12 @@ def profile(opts):
     """Where the time goes: statements (pg_stat_statements), then functions (perf), into build/bench/profile-queue.txt."""
     path = OUT / "profile-queue.txt"
     OUT.mkdir(parents=True, exist_ok=True)
-    preload = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track": "all"}
     with open(path, "w", encoding="utf-8") as out, quiet():
         def statements(t):
-            t.pg.sql("create extension pg_stat_statements schema public")
+            statements_begin(t.pg)
             t.wait_drained()
-            print("us per run | calls | rows | WAL B per run | buffers per call | statement", file=out)
-            for row in t.pg.sql("""
-                select round((total_exec_time * 1000 / %s)::numeric, 1), calls, rows, round(wal_bytes / %s),
-                    shared_blks_hit / greatest(calls, 1), left(regexp_replace(query, '\\s+', ' ', 'g'), 120)
-                from pg_stat_statements order by total_exec_time desc limit 25""", (opts.n, opts.n)):
-                print(*row, sep=" | ", file=out)
-        print(takt_round(opts.n, settings=preload, during=statements), file=out)
+            out.write(statements_text(t.pg, opts.n))
+        print(takt_round(opts.n, settings=STATEMENTS, during=statements), file=out)
 
         def functions(t):
             wait_until(lambda: t.pg.sql("select 1 from pg_stat_activity where usename = 'takt_engine'"), 30, "the engine")

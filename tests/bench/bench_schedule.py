@@ -2,14 +2,15 @@
 # SPDX-FileCopyrightText: The Takt authors
 """bench-schedule: 1,000 schedules due in one second; 1M schedules with 10k due; 100k idle ones.
 
-Parts (--only): burst, units, tick, idle. --n: schedules of the burst (1,000); tick takes 1,000 x that, idle 100 x.
+Parts (--only): burst, units, tick, idle, profile (not in the default). --n: schedules of the burst (1,000); tick takes 1,000 x that, idle 100 x.
 """
 import statistics
 import sys
 import time
 
 import peers
-from common import Counters, Takt, checkpoint, figure, interleave, options, percentile, quiet, wait_until, wanted
+from common import (OUT, STATEMENTS, Counters, Takt, checkpoint, figure, interleave, options, percentile, quiet,
+                    statements_begin, statements_text, wait_until, wanted)
 
 AHEAD_S = 6
 
@@ -68,32 +69,59 @@ def units(opts):
            better="less", n=opts.n, max_units=256, p50=statistics.median(r["p50"] for r in got))
 
 
+def tick_once(t, i, due, statements=False):
+    """Tick number i on this cluster: the next `due` schedules come due together."""
+    checkpoint(t.pg)
+    at = t.one("select date_trunc('second', now()) + interval '5 s'")
+    t.one("""update takt.schedule set next_due_at = %s where id in
+             (select id from takt.task order by id limit %s offset %s)""", at, due, i * due)
+    t.pg.sql("vacuum analyze takt.schedule")
+    if t.one("select now() >= %s", at):
+        raise RuntimeError("the load took longer than the time ahead")
+    if statements:
+        statements_begin(t.pg)
+    wait_until(lambda: t.one("select now() > %s::timestamptz - interval '200 ms'", at), 60, "the due time")
+    with Counters(t.pg, engine=t.node.engine.pid) as c:
+        wait_until(lambda: t.one("select count(*) from takt.live") >= due * (i + 1), 300, "all to be decided")
+        took_ms = t.one("select extract(epoch from clock_timestamp() - %s)::float8 * 1000", at)
+    v = c.values
+    return {"cpu_ms": (v["server_cpu_us"] + v["engine_cpu_us"]) / 1000, "engine_ms": v["engine_cpu_us"] / 1000,
+            "took_ms": took_ms, "wal_b": v["wal_b"] / due}
+
+
+def with_many(opts, settings=None):
+    """A cluster with a million schedules of next year and an engine without an executor: it decides and does not claim."""
+    t = Takt(settings=settings)
+    try:
+        add_schedules(t, opts.n * 1000, "noop", "0 0 1 1 *", "now() + interval '1 year'")
+        t.node.start_engine()
+        wait_until(lambda: t.one("select count(*) from takt.node where name = 'bench'"), 60, "the engine")
+    except BaseException:
+        t.close()
+        raise
+    return t
+
+
 def tick(opts):
-    total, due, rounds = opts.n * 1000, opts.n * 10, []
-    with quiet(), Takt() as t:
-        add_schedules(t, total, "noop", "0 0 1 1 *", "now() + interval '1 year'")
-        t.node.start_engine()  # no executor: what is due is decided, nothing is claimed
-        wait_until(lambda: t.one("select count(*) from takt.node where started_at is not null and name = 'bench'"), 60, "the engine")
+    due, rounds = opts.n * 10, []
+    with quiet(), with_many(opts) as t:
         for i in range(opts.rounds):
-            checkpoint(t.pg)
-            at = t.one("select now() + interval '4 s'")
-            t.one("""update takt.schedule set next_due_at = %s where id in
-                     (select id from takt.task order by id limit %s offset %s)""", at, due, i * due)
-            t.pg.sql("vacuum analyze takt.schedule")
-            if t.one("select now() >= %s", at):
-                raise RuntimeError("the load took longer than the time ahead")
-            wait_until(lambda: t.one("select now() > %s::timestamptz - interval '200 ms'", at), 60, "the due time")
-            with Counters(t.pg, engine=t.node.engine.pid) as c:
-                wait_until(lambda: t.one("select count(*) from takt.live") >= due * (i + 1), 300, "all to be decided")
-                took = t.one("select extract(epoch from clock_timestamp() - %s)::float8 * 1000", at)
-            v = c.values
-            rounds.append({"cpu_ms": (v["server_cpu_us"] + v["engine_cpu_us"]) / 1000, "engine_ms": v["engine_cpu_us"] / 1000,
-                           "took_ms": took, "wal_b": v["wal_b"] / due})
+            rounds.append(tick_once(t, i, due))
             print(f"  {rounds[-1]}", file=sys.stderr, flush=True)
         assert t.one("select count(*) from takt.occurrence where decision = 'fired'") == due * opts.rounds
-    figure("schedule", f"one tick: {due} due of {total}, CPU of engine and server", [r["cpu_ms"] for r in rounds], unit="ms",
+    figure("schedule", f"one tick: {due} due of {opts.n * 1000}, CPU of engine and server", [r["cpu_ms"] for r in rounds], unit="ms",
            better="less", goal=500, engine_ms=statistics.median(r["engine_ms"] for r in rounds),
            took_ms=statistics.median(r["took_ms"] for r in rounds), wal_b_per_run=statistics.median(r["wal_b"] for r in rounds))
+
+
+def profile(opts):
+    """What the statements of a tick cost, into build/bench/profile-schedule.txt."""
+    due, path = opts.n * 10, OUT / "profile-schedule.txt"
+    OUT.mkdir(parents=True, exist_ok=True)
+    with quiet(), with_many(opts, STATEMENTS) as t:
+        got = tick_once(t, 0, due, statements=True)
+        path.write_text(f"{got}\n{statements_text(t.pg, due)}", encoding="utf-8")
+    print(path)
 
 
 def idle(opts):
@@ -117,6 +145,8 @@ def main():
     for name, part in (("burst", burst), ("units", units), ("tick", tick), ("idle", idle)):
         if wanted(opts, name):
             part(opts)
+    if "profile" in opts.only:
+        profile(opts)
 
 
 if __name__ == "__main__":

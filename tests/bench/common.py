@@ -247,6 +247,27 @@ def memory_kb(pids):
     return {"pss_kb": pss, "private_kb": private}
 
 
+# For profiles only: it costs a few per cent.
+STATEMENTS = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track": "all"}
+
+
+def statements_begin(pg):
+    """From here on; the cluster was made with STATEMENTS."""
+    pg.sql("create extension if not exists pg_stat_statements schema public")
+    pg.sql("select public.pg_stat_statements_reset()")
+
+
+def statements_text(pg, n):
+    """What each statement cost, per one of n; nested ones (triggers, functions) too."""
+    rows = pg.sql("""
+        select round((total_exec_time * 1000 / %s)::numeric, 1), calls, rows, round(wal_bytes / %s),
+            shared_blks_hit / greatest(calls, 1), left(regexp_replace(query, '\\s+', ' ', 'g'), 120)
+        from public.pg_stat_statements where query not like '%%pg_stat_statements%%' order by total_exec_time desc limit 20
+        """, (n, n))
+    head = "us per one | calls | rows | WAL B per one | buffers per call | statement"
+    return "\n".join([head] + [" | ".join(str(x) for x in row) for row in rows]) + "\n"
+
+
 # Servers -------------------------------------------------------------------------------------------
 
 def cluster(**settings):
