@@ -61,6 +61,7 @@ class Facts:
     faults: list = field(default_factory=list)       # {"kind","node","at","healed","units_hit"}
     leftovers: list = field(default_factory=list)    # processes after the end
     unexpected: list = field(default_factory=list)   # ends of processes that nobody caused
+    verify: list = field(default_factory=list)       # checks of `takt verify` that have violations
     due_until: float = 0.0                           # due times after this are not judged
     is_final: bool = False                           # load has ended, everything had its time
 

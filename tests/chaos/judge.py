@@ -547,6 +547,12 @@ def check_takeovers(f):
             yield problem("I18", f"{fault['node']} was dead for {fault['taken_over_s']:.1f} s before its runs were taken over")
 
 
+def check_verify(f):
+    for check in f.verify:
+        for detail in check["details"] or [""]:
+            yield problem(check["invariant"].split()[0].rstrip(","), f"takt verify, {check['title']}: {detail}")
+
+
 def check_end(f):
     for p in f.leftovers:
         yield problem("I10", f"left behind: {p}")
@@ -559,7 +565,7 @@ def check_end(f):
 
 
 PER_RUN = (check_history, check_attempts, check_units, check_accepted, check_at_once)
-CHECKS = (check_schedules, *PER_RUN, check_clients, check_feed, check_readers, check_takeovers, check_end)
+CHECKS = (check_schedules, *PER_RUN, check_clients, check_feed, check_readers, check_takeovers, check_verify, check_end)
 
 
 def judge(f, checks=CHECKS):

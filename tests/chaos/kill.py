@@ -181,7 +181,7 @@ class Kill:
 
     def _overlaps(self, fault):
         """Another fault on the way of the report: the same node's engine or the server was down meanwhile."""
-        since = fault["at"] - 10
+        since = fault["at"]
         return any(x is not fault and x["node"] in (None, fault["node"]) and (x.get("healed") or since) >= since
                    for x in [*self.open.values(), *self.done])
 
@@ -417,6 +417,7 @@ class Kill:
         left = self.load.settle(120)
         f = facts.collect(self.rig, is_final=True)
         f.due_until = until - 1
+        f.verify = self.rig.verify()
         errors = self.load.stop()
         self.rig.stop()
         f.leftovers, f.unexpected = self.rig.leftovers(), self.rig.watch()

@@ -367,6 +367,18 @@ class Rig:
             return False
         return status == 200 and f'"{name}"' in json.dumps(body)
 
+    def verify(self):
+        """What `takt verify` finds: its checks that have violations."""
+        p = subprocess.run([str(self.build / "takt"), "verify", "--db", self.pg.conninfo, "-o", "json"], capture_output=True,
+                           text=True, stdin=subprocess.DEVNULL)
+        try:
+            said = json.loads(p.stdout)
+        except ValueError:
+            said = {}
+        if p.returncode not in (0, 1) or "checks" not in said:
+            return [{"name": "verify", "invariant": "I8", "title": "takt verify could not check", "details": [p.stderr[-500:]]}]
+        return [c for c in said["checks"] if c["violations"]]
+
     # the end -----------------------------------------------------------------------------------
 
     def watch(self):

@@ -479,6 +479,11 @@ def a_socket_that_was_told_of_a_gap(f):
     f.readers["reader-socket1"][0]["gap"] = True
 
 
+@lie("I9")
+def verify_has_found_something(f):
+    f.verify.append({"name": "attempt_numbers", "invariant": "I9", "title": "attempts have numbers", "details": ["run 1: 3 after 1"]})
+
+
 @lie("I8")
 def an_event_changed_after_it_was_read(f):
     f.readers["reader-feed"][5]["n"] += 1
