@@ -90,7 +90,7 @@ def profile(opts):
 
     def trace(t):
         with open(path, "w", encoding="utf-8") as out:
-            argv = ["strace", "-f", "-c", "-U", "calls,time,avg-time,name"]
+            argv = ["strace", "-qq", "-f", "-c", "-U", "calls,time,avg-time,name"]
             tracer = subprocess.Popen(argv + [x for p in t.node.group.pids() for x in ("-p", str(p))], stderr=out)
             t.wait_drained()
             tracer.terminate()
