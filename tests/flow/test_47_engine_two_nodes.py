@@ -2,6 +2,7 @@
 # SPDX-FileCopyrightText: The Takt authors
 """Two engines on one database: no leader, no due time decided twice, no run claimed twice."""
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -74,6 +75,35 @@ def test_cancel_reaches_the_node_that_has_the_run(t):
         assert t.cancel(run)[0] == 202
     for run in runs:
         assert t.wait_end(run) == "cancelled"
+
+
+def test_a_draining_node_finishes_what_it_has_and_claims_nothing(t):
+    second = t.others[0]
+    end = t.root / "drained"
+    running = [t.run(t.task("witness", {"file": str(t.root / "draining"), "steps": 100000, "step_ms": 50,
+                                        "until_file": str(end)})) for _ in range(8)]
+    for run in running:
+        t.wait_state(run, "running")
+    assert len(nodes_of(t, running)) == 2
+    second.drain()
+    runs = [t.run(t.task("hello")) for _ in range(24)]
+    for run in runs:
+        assert t.wait_end(run) == "completed"
+    assert nodes_of(t, runs) == {t.node()}
+    assert {t.state_of(run) for run in running} == {"running"}
+    end.touch()
+    for run in running:
+        assert t.wait_end(run) == "completed"
+    t.drain()
+    waiting = t.run(t.task("hello"))  # decided, by one of two that both claim nothing
+    second.kill_engine(signal.SIGTERM)
+    second.start_engine()
+    wait_until(lambda: t.one("select lease_until > now() from takt.node where name = 'second'"), 30, "its return")
+    assert t.state_of(waiting) == "queued"
+    second.drain(False)
+    assert t.wait_end(waiting) == "completed"
+    assert nodes_of(t, [waiting]) == {second.node()}
+    t.drain(False)
 
 
 def test_a_second_engine_with_the_same_identity_waits(t):

@@ -14,6 +14,7 @@
 
 #include "daemon/engine/node.h"
 #include "daemon/engine/runs.h"
+#include "daemon/engine/sighting.h"
 #include "daemon/record/artifact.h"
 #include "daemon/record/pgarray.h"
 #include "daemon/schedule/schedule.h"
@@ -95,6 +96,114 @@ self_fencing(void **state)
 	assert_true(node_lease_holds(sent, sent + 19999));
 	assert_false(node_lease_holds(sent, sent + 20000));
 	assert_false(node_lease_holds(sent, sent + 86400000)); /* a suspend counts */
+}
+
+/* Asks each second for ms milliseconds; true if the node was called dead by then. */
+static bool
+watch(struct sighting *s, int64_t *now, int64_t ms, int64_t beat)
+{
+	bool is_dead = false;
+
+	for (int64_t end = *now + ms; *now < end; *now += 1000)
+		is_dead = sighting_is_dead(s, beat, *now, *now + 5);
+	return is_dead;
+}
+
+static void
+a_beat_that_stands_still_is_death(void **state)
+{
+	struct sighting s = {0};
+	int64_t now = 1000;
+
+	(void)state;
+	assert_false(watch(&s, &now, 36000, 7));
+	assert_true(sighting_is_dead(&s, 7, now, now + 5));
+	/* The first renewal brings it back, and all begins anew. */
+	assert_false(sighting_is_dead(&s, 8, now + 1000, now + 1005));
+	now += 2000;
+	assert_false(watch(&s, &now, 34000, 8));
+	assert_true(watch(&s, &now, 3000, 8));
+	/* Whatever the number is: it was put back, or stood at 0 from the start. */
+	assert_false(sighting_is_dead(&s, 7, now, now + 5));
+	s = (struct sighting){0};
+	now = 0;
+	assert_false(watch(&s, &now, 36000, 0));
+	assert_true(watch(&s, &now, 1000, 0));
+}
+
+static void
+a_slow_answer_shortens_what_was_seen(void **state)
+{
+	struct sighting s = {0};
+
+	(void)state;
+	/* Asked at 0, answered at 8000: the row may have been read at any time between. */
+	assert_false(sighting_is_dead(&s, 1, 0, 8000));
+	for (int64_t at = 9000; at < 8000 + SIGHTING_DEAD_MS; at += 1000)
+		assert_false(sighting_is_dead(&s, 1, at, at + 900));
+	assert_true(sighting_is_dead(&s, 1, 8000 + SIGHTING_DEAD_MS, 50000));
+}
+
+static void
+a_gap_is_nobodys_death(void **state)
+{
+	static const struct {
+		int64_t asked, answered; /* after 34 s of good answers, the last asked at 34000 */
+		bool is_dead;
+	} cases[] = {
+	    {44000, 44000, true},                      /* 10 s: still one observation */
+	    {44001, 44001, false},                     /* more */
+	    {35000, 44001, false},                     /* asked in time, answered late */
+	    {34000 + 3600000, 34000 + 3600000, false}, /* a suspend, an outage of the database */
+	    {33999, 33999, false},                     /* a clock that goes back is no clock */
+	    {36000, 35999, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct sighting s = {0};
+		for (int64_t at = 0; at <= 34000; at += 1000)
+			assert_false(sighting_is_dead(&s, 3, at, at));
+		assert_int_equal(
+		    sighting_is_dead(&s, 3, cases[i].asked, cases[i].answered), cases[i].is_dead);
+		if (cases[i].is_dead)
+			continue;
+		/* It takes the whole time again, not what was missing. */
+		int64_t now = cases[i].answered + 1000;
+		assert_false(watch(&s, &now, SIGHTING_DEAD_MS - 2000, 3));
+		assert_true(watch(&s, &now, 4000, 3));
+	}
+}
+
+/* What a reconnect does: the same, unchanged row counts from now on. */
+static void
+a_reset_forgets(void **state)
+{
+	struct sighting s = {0};
+	int64_t now = 0;
+
+	(void)state;
+	assert_true(watch(&s, &now, 60000, 2));
+	s = (struct sighting){0};
+	assert_false(watch(&s, &now, SIGHTING_DEAD_MS, 2));
+	assert_true(watch(&s, &now, 2000, 2));
+}
+
+/* Who is fenced has been so for long when others may call it dead: whatever the renewal took to be
+ * committed and to be seen. The database's clock is in none of these numbers. */
+static void
+fenced_before_dead(void **state)
+{
+	(void)state;
+	assert_true(NODE_FENCE_MS + 10000 < SIGHTING_DEAD_MS);
+	for (int64_t commit = 0; commit < 20000; commit += 500) { /* after it was sent, at 0 */
+		struct sighting s = {0};
+		int64_t now = commit;
+		while (!sighting_is_dead(&s, 9, now, now + 100))
+			now += 1000;
+		assert_false(node_lease_holds(0, now));
+		assert_true(now - NODE_FENCE_MS > 10000);
+	}
 }
 
 static void
@@ -182,6 +291,11 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(catch_up_table),
 	    cmocka_unit_test(self_fencing),
+	    cmocka_unit_test(a_beat_that_stands_still_is_death),
+	    cmocka_unit_test(a_slow_answer_shortens_what_was_seen),
+	    cmocka_unit_test(a_gap_is_nobodys_death),
+	    cmocka_unit_test(a_reset_forgets),
+	    cmocka_unit_test(fenced_before_dead),
 	    cmocka_unit_test(unit_ids),
 	    cmocka_unit_test(artifact_parts),
 	    cmocka_unit_test(binary_arrays),
