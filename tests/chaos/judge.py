@@ -24,6 +24,7 @@ TERMINAL_EVENTS = {"task_" + s for s, last in STATES.items() if last}
 
 LATE_S = 10.0        # a decision after its due time, while an engine and the database are up
 SKEW_S = 0.002       # of two readings of one clock
+CATCH_UP_STEPS = 10000  # a skipped range counts no further
 EDGE_S = 1.0         # around the making of a schedule: its first due time may be on either side
 CANCEL_S = 40.0      # an acknowledged cancel to the run's end; a dead node's is decided after the rescue
 GRACE_S = 10.0       # after a deadline
@@ -70,7 +71,7 @@ def _check_due_times(f, task_id, task, rows, outages):
             covered = [o["due"]]
         else:
             covered = [t for t in due if o["due"] <= t <= o["until"]]
-            if len(covered) != o["n"] and o["until"] <= f.due_until:
+            if min(len(covered), CATCH_UP_STEPS) != o["n"] and o["until"] <= f.due_until:
                 yield problem("I1", f"a skipped range of {d['name']} counts {o['n']}, {len(covered)} were due", task=task_id)
         decided.update(covered)
         for t in covered:
@@ -294,8 +295,10 @@ def reason(f, unit_id, unit, hit=None):
         return "cancelled"
     if code == "witness.failed" and "fail" in run["policy"]["parameters"]:
         return "asked"
-    if unit.get("class") == "timeout" and unit["started"] and unit["finished"] and \
-            unit["finished"] - unit["started"] > run["policy"]["timeout_seconds"] - 1:
+    # The deadline is the attempt's: a unit that had to wait for its start has less.
+    opened = next((a["opened"] for a in f.attempts.get(run_id, []) if a["no"] == int(attempt)), unit["started"])
+    if unit.get("class") == "timeout" and opened and unit["finished"] and \
+            unit["finished"] - opened > run["policy"]["timeout_seconds"] - 1:
         return "deadline"
     if any(i["type"] == "attempt_taken_over" and i.get("attempt", int(attempt)) == int(attempt) for i in _items(f, run_id)):
         return "taken over"
