@@ -71,12 +71,17 @@ uuid_v7(int64_t unix_ms, struct uuid *out)
 void
 id_random_hex(char *out, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		uint8_t b;
+	static const char digits[] = "0123456789abcdef";
+	uint8_t *raw = (uint8_t *)out + n; /* the upper half is read before it is overwritten */
 
-		random_bytes(&b, 1);
-		snprintf(out + 2 * i, 3, "%02x", b);
+	random_bytes(raw, n);
+	for (size_t i = 0; i < n; i++) {
+		uint8_t b = raw[i];
+
+		out[2 * i] = digits[b >> 4];
+		out[2 * i + 1] = digits[b & 15];
 	}
+	out[2 * n] = 0;
 }
 
 void
