@@ -15,6 +15,7 @@ under a lock (TAKT_BENCH_LOCK), interleaved with what it is compared with; a fig
 the rounds, a ratio the median of the rounds' own ratios.
 """
 import argparse
+import atexit
 import contextlib
 import fcntl
 import json
@@ -352,7 +353,8 @@ class Node:
         if self.group:
             self.group.close()  # keepers outlive their executor by design
         shutil.rmtree(self.root, ignore_errors=True)
-        shutil.rmtree(self.state, ignore_errors=True)
+        # Not now: ext4 gives no inode away that was deleted a moment ago, and looks for others longer and longer.
+        atexit.register(shutil.rmtree, self.state, ignore_errors=True)
 
 
 class Loader:
