@@ -31,6 +31,7 @@ GRACE_S = 10.0       # after a deadline
 WITNESS = ("witness", "witness_change")
 NO_RERUN = ("witness_change", "witness_each")  # recovery class fail
 KILLED_ON_LEASE_LOSS = ("witness_change",)     # cap changes
+LOST = ("takt.lost", "takt.lease_lost")
 
 
 def problem(invariant, what, **more):
@@ -403,8 +404,38 @@ def check_accepted(f):
             yield problem("I6", f"run {run_id} is {run['state']}, all of its units passed", run=run_id)
 
 
+def check_once(f):
+    """A unit's start is told once; one that changes something is not started again after it was lost."""
+    for run_id, run in f.runs.items():
+        attempt, told = 0, collections.Counter()
+        for item in _items(f, run_id):
+            if item["type"] == "task_dispatched":
+                attempt = item.get("attempt", attempt + 1)
+            elif item["type"] == "unit_started":
+                told[attempt, item.get("unit")] += 1
+        for (no, unit), n in told.items():
+            if n > 1:
+                yield problem("I12", f"unit {run_id}.{no}.{unit}: its start is told {n} times", run=run_id)
+    for unit_id, lines in by_unit(f).items():
+        run_id, attempt, no = unit_id.split(".")
+        again = f"{run_id}.{int(attempt) + 1}.{no}"
+        code = ((f.units.get(unit_id) or {}).get("error") or {}).get("code")
+        if run_id in f.runs and f.runs[run_id]["type"] in NO_RERUN and code in LOST and again in f.units:
+            yield problem("I9", f"unit {unit_id} had begun and was lost ({code}); {again} repeats what must not be repeated",
+                          run=run_id)
+
+
 def check_at_once(f):
-    """No two processes of a kill type at one instant, by the witness's stamps."""
+    """No two processes of a kill type at one instant, by the witness's stamps, and none after a takeover."""
+    for unit_id, lines in by_unit(f).items():
+        run_id = unit_id.split(".")[0]
+        if run_id not in f.runs or f.runs[run_id]["type"] not in KILLED_ON_LEASE_LOSS:
+            continue
+        taken = [_stamp(i["at"]) for i in _items(f, run_id)
+                 if i["type"] == "attempt_taken_over" and i.get("epoch", 0) > lines[0]["epoch"]]
+        if taken and lines[-1]["at"] / 1e6 > min(taken):
+            yield problem("I7", f"unit {unit_id} was alive {lines[-1]['at'] / 1e6 - min(taken):.1f} s after its run was taken over",
+                          run=run_id)
     spans = collections.defaultdict(list)
     for unit_id, lines in by_unit(f).items():
         run_id, _, no = unit_id.split(".")
@@ -567,7 +598,7 @@ def check_end(f):
             yield problem("I18", f"run {run_id} is still {run['live']['state']}", run=run_id)
 
 
-PER_RUN = (check_history, check_attempts, check_units, check_accepted, check_at_once)
+PER_RUN = (check_history, check_attempts, check_units, check_accepted, check_once, check_at_once)
 CHECKS = (check_schedules, *PER_RUN, check_clients, check_feed, check_readers, check_takeovers, check_verify, check_end)
 
 

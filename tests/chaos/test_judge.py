@@ -108,7 +108,8 @@ def clean():
     w.end(A, "completed", T0 + 6.3)
     w.f.faults.append({"no": 1, "kind": "keeper", "node": "n1", "at": T0 + 3.5, "healed": T0 + 4, "units_hit": [f"{A}.1.0"]})
     w.run(B, CHANGE, T0 + 2)
-    w.attempt(B, 1, T0 + 3, "lost", "takt.lease_lost", steps=2)
+    w.f.runs[B]["policy"]["parameters"]["fail"] = "not yet"
+    w.attempt(B, 1, T0 + 3, "failed", "witness.failed", steps=2)
     w.events(B, {"type": "task_retried", "state": "retry_wait"}, at=T0 + 4)
     w.events(B, {"type": "task_queued", "state": "queued"}, at=T0 + 5)
     w.attempt(B, 2, T0 + 5.2)
@@ -292,6 +293,22 @@ def an_attempt_beside_an_open_one(f):
 
 
 @lie("I7")
+def a_change_goes_on_after_its_takeover(f):
+    f.events[B][2]["items"].append({"type": "attempt_taken_over", "severity": "info", "at": stamp(T0 + 3.05), "epoch": 2})
+
+
+@lie("I9")
+def a_lost_change_is_repeated(f):
+    f.units[f"{B}.1.0"]["error"]["code"] = "takt.lost"
+    f.faults[0]["units_hit"].append(f"{B}.1.0")
+
+
+@lie("I12")
+def a_start_is_told_twice(f):
+    f.events[A][1]["items"] += [{"type": "unit_started", "severity": "info", "at": stamp(T0 + 3), "unit": 0}] * 2
+
+
+@lie("I7")
 def a_living_node_is_robbed(f):
     f.events[A][1]["items"].append({"type": "attempt_taken_over", "severity": "info", "at": stamp(T0 + 60), "from": "n2", "to": "n1"})
 
@@ -385,6 +402,9 @@ def lost_without_a_reason(f):
 
 @lie("I12")
 def a_lease_lost_without_an_outage(f):
+    f.units[f"{A}.1.0"]["error"]["code"] = "takt.lease_lost"
+    f.faults[0]["units_hit"] = []
+    assert judge.judge(f) == []  # the node was down for long
     f.faults[1]["at"] = T0 + 4
 
 
