@@ -418,6 +418,7 @@ finish(struct keeper *k)
 	log_debug(LOG_KEEPER, "finished: %s", json_get_str(j, "class", ""));
 	control_tell_growth(k);
 	control_tell_done(k);
+	FAILPOINT("keeper.told");
 }
 
 _Noreturn void

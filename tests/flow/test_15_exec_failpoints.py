@@ -19,7 +19,7 @@ import failpoints  # noqa: E402
 pytestmark = pytest.mark.skipif(not failpoints.are_built(), reason='needs ./configure --enable-failpoints')
 STEPS = 3
 # Points behind which a result stands, also after a loss of power.
-DURABLE = ('keeper.tell', 'executor.result_told', 'executor.settled')
+DURABLE = ('keeper.tell', 'keeper.told', 'executor.result_told', 'executor.settled')
 # Before these nothing of the unit has run: the executor forgets it and takes START again.
 UNBEGUN = ('executor.dir_made', 'executor.spawn')
 
