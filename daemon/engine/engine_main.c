@@ -22,6 +22,7 @@
 #include "daemon/engine/poll.h"
 #include "daemon/engine/runs.h"
 #include "daemon/keep/event_link.h"
+#include "daemon/keep/retention.h"
 #include "daemon/engine/watch.h"
 #include "daemon/main/roles.h"
 #include "daemon/record/fence.h"
@@ -148,6 +149,7 @@ on_reload(struct ev_loop *loop, struct ev_signal *w, int revents)
 	if (e->is_node_up)
 		node_publish_platforms(e);
 	dispatch_pump(e);
+	retention_now(e);
 	log_info(LOG_MAIN, "configuration read again");
 }
 
@@ -231,6 +233,7 @@ open_all(struct engine *e)
 	jobs_init(e);
 	poll_init(e);
 	event_link_init(e);
+	retention_init(e);
 	node_timers_start(e);
 	signals_start(e);
 }
@@ -240,6 +243,7 @@ close_all(struct engine *e)
 {
 	node_timers_stop(e);
 	event_link_fini(e);
+	retention_fini(e);
 	poll_fini(e);
 	store_close(e->store); /* answers who waits, and they may still use the link */
 	watch_fini(e);

@@ -24,10 +24,9 @@
 #include "base/banned.h"
 
 #define LEASE_EVERY_S 5.0
-#define DAY_S 86400.0
 #define ENTER_AGAIN_S 0.5
 
-static struct ev_timer lease, daily, enter_again;
+static struct ev_timer lease, enter_again;
 static void (*entered)(struct engine *);
 
 static int
@@ -223,19 +222,6 @@ engine_may_claim(const struct engine *e)
 }
 
 static void
-on_daily(struct ev_loop *loop, struct ev_timer *w, int revents)
-{
-	struct engine *e = w->data;
-
-	(void)loop;
-	(void)revents;
-	if (!e->is_node_up)
-		return;
-	store_send(e->store, SQL_ENGINE_PARTITIONS_AHEAD, NULL, 0, NULL, NULL);
-	store_sync(e->store, NULL, NULL);
-}
-
-static void
 on_enter_again(struct ev_loop *loop, struct ev_timer *w, int revents)
 {
 	struct engine *e = w->data;
@@ -252,17 +238,14 @@ node_timers_start(struct engine *e)
 	ev_init(&enter_again, on_enter_again);
 	enter_again.data = e;
 	ev_timer_init(&lease, on_lease, LEASE_EVERY_S, LEASE_EVERY_S);
-	ev_timer_init(&daily, on_daily, DAY_S, DAY_S);
-	lease.data = daily.data = e;
+	lease.data = e;
 	ev_timer_start(e->loop, &lease);
-	ev_timer_start(e->loop, &daily);
 }
 
 void
 node_timers_stop(struct engine *e)
 {
 	ev_timer_stop(e->loop, &lease);
-	ev_timer_stop(e->loop, &daily);
 	ev_timer_stop(e->loop, &enter_again);
 }
 

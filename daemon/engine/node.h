@@ -23,7 +23,7 @@ int node_identity(struct engine *, struct err *err);
 void node_enter(struct engine *, void (*done)(struct engine *));
 /* Publish the platform files; a bad one is logged and the old ones stay. */
 void node_publish_platforms(struct engine *);
-/* The lease, every 5 s, and the partitions, once a day. */
+/* The lease, every 5 s. */
 void node_timers_start(struct engine *);
 void node_timers_stop(struct engine *);
 /* Tell the executor how long the lease is held for certain: until_ms is BOOTTIME, which it shares; a

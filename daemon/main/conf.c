@@ -25,6 +25,7 @@
 
 #define FILE_MAX_B 65536
 #define UNITS_MAX 10000
+#define MONTHS_MAX 1200
 
 /* Each setter takes the values as written (n is 1 unless the option is a list); false: unusable. */
 typedef bool setter(struct conf *, const char *const *values, unsigned n);
@@ -192,6 +193,13 @@ set_max_units(struct conf *c, const char *const *values, unsigned n)
 }
 
 static bool
+set_retain_months(struct conf *c, const char *const *values, unsigned n)
+{
+	(void)n;
+	return parse_number(values[0], 0, MONTHS_MAX, &c->retain_months);
+}
+
+static bool
 set_auto_migrate(struct conf *c, const char *const *values, unsigned n)
 {
 	(void)n;
@@ -226,6 +234,8 @@ static const struct option {
     {"log_level", false, {"info"}, set_log_level, "Use error, warn, info or debug."},
     {"log_format", false, {"text"}, set_log_format, "Use text or json."},
     {"max_units", false, {"64"}, set_max_units, "Give a whole number from 1 to 10000."},
+    {"retain_months", false, {"0"}, set_retain_months,
+	"Give a whole number from 1 to 1200, or 0 to keep all history."},
     {"auto_migrate", false, {"true"}, set_auto_migrate, "Use true or false."},
 };
 

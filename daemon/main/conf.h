@@ -29,6 +29,7 @@ struct conf {
 	enum log_level log_level;
 	enum log_format log_format;
 	unsigned max_units;
+	unsigned retain_months; /* whole months beside the running one; 0 = all */
 	bool auto_migrate;
 };
 

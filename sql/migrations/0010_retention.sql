@@ -37,7 +37,7 @@ create table takt.dropped_month (
 	month        date primary key,
 	dropped_at   timestamptz not null default now(),
 	actor        text not null,
-	kept         jsonb not null      -- {"runs": 2, "run": 2, "attempt": 2, …}: rows moved, by table
+	kept         jsonb not null      -- {"runs": 2, "run": 2, "attempt": 2, …}: rows that stayed, of all months so far
 );
 
 -- Partitions ---------------------------------------------------------------------------------------
@@ -97,6 +97,15 @@ $$;
 
 -- Dropping a month ----------------------------------------------------------------------------------
 
+-- A table's partitions of before a month, also the one of what was moved aside.
+create function takt.partitions_before(p_table text, p_month date) returns setof text
+language sql stable set search_path = pg_catalog, takt, pg_temp as $$
+	select k.relname::text from pg_inherits i join pg_class k on k.oid = i.inhrelid
+	where i.inhparent = format('takt.%I', p_table)::regclass and (k.relname like p_table || '\_kept\_______'
+		or k.relname ~ ('^' || p_table || '_[0-9]{6}$') and to_date(right(k.relname, 6), 'YYYYMM') < p_month)
+	order by 1
+$$;
+
 -- Who is in the way of a lock on these tables.
 create function takt.lock_holders(p_tables oid[]) returns text language sql stable set search_path = pg_catalog, takt, pg_temp as $$
 	select string_agg(distinct format('pid %s (%s)', l.pid, coalesce(s.usename, '?')), ', ')
@@ -105,47 +114,43 @@ create function takt.lock_holders(p_tables oid[]) returns text language sql stab
 	and l.database = (select oid from pg_database where datname = current_database())
 $$;
 
--- Moves what must stay of one month into TABLE_kept, which holds all times before the first month that is there, and
--- drops the month's tables. Every table is locked already. p_tasks, p_due: occurrences that must stay whatever else does.
-create function takt.drop_month(p_month date, p_tasks uuid[], p_due timestamptz[]) returns jsonb
+-- What must stay of everything before p_next, the month behind the one that goes, is copied into TABLE_kept_YYYYMM (of
+-- p_next), which takes the place of the month and of the TABLE_kept_… before it; those go. So a run that is held no
+-- longer goes with the next month. Every table is locked already. p_tasks, p_due: occurrences that must stay besides.
+create function takt.drop_month(p_next date, p_tasks uuid[], p_due timestamptz[]) returns jsonb
 language plpgsql set search_path = pg_catalog, takt, pg_temp as $$
 declare
-	v_floor uuid := takt.month_bound(p_month, false)::uuid;
-	v_next date := p_month + interval '1 month';
-	v_bound uuid := takt.month_bound(v_next, false)::uuid;
+	v_bound uuid := takt.month_bound(p_next, false)::uuid;
 	v_runs uuid[];
 	v_kept jsonb;
 	v_table record;
-	v_part text;
-	v_where text;
+	v_new text;
+	v_old text;
 	v_n bigint;
+	v_sum bigint;
 begin
 	v_runs := array(
-		select run_id from takt.live where run_id >= v_floor and run_id < v_bound
-		union select run_id from takt.run_hold where run_id >= v_floor and run_id < v_bound
-		union select run_id from takt.command where decided_at is null and run_id >= v_floor and run_id < v_bound);
+		select run_id from takt.live where run_id < v_bound
+		union select run_id from takt.run_hold where run_id < v_bound
+		union select run_id from takt.command where decided_at is null and run_id < v_bound);
 	select p_tasks || array_agg(r.task_id), p_due || array_agg(r.due_at) into p_tasks, p_due
 	from takt.run r where r.id = any (v_runs) and r.due_at is not null;
 	v_kept := jsonb_build_object('runs', cardinality(v_runs));
 	for v_table in select * from takt.month_tables() loop
-		v_part := format('%s_%s', v_table.name, to_char(p_month, 'YYYYMM'));
-		if (select relispartition from pg_class where oid = format('takt.%I', v_table.name || '_kept')::regclass) then
-			execute format('alter table takt.%I detach partition takt.%I', v_table.name, v_table.name || '_kept');
-		end if;
-		if to_regclass('takt.' || v_part) is not null then
-			execute format('alter table takt.%I detach partition takt.%I', v_table.name, v_part);
-			v_where := case when v_table.is_time then '(task_id, due_at) in (select * from unnest($2, $3))'
-				else format('%I = any ($1)', v_table.key) end;
-			if cardinality(v_runs) > 0 then
-				execute format('insert into takt.%I select * from takt.%I where %s', v_table.name || '_kept', v_part, v_where)
-					using v_runs, p_tasks, p_due;
-				get diagnostics v_n = row_count;
-				v_kept := v_kept || jsonb_build_object(v_table.name, v_n);
-			end if;
-			execute format('drop table takt.%I', v_part);
-		end if;
-		execute format('alter table takt.%I attach partition takt.%I for values from (minvalue) to (%L)', v_table.name,
-			v_table.name || '_kept', takt.month_bound(v_next, v_table.is_time));
+		v_new := format('%s_kept_%s', v_table.name, to_char(p_next, 'YYYYMM'));
+		v_sum := 0;
+		for v_old in select * from takt.partitions_before(v_table.name, p_next) loop
+			execute format('alter table takt.%I detach partition takt.%I', v_table.name, v_old);
+			execute format('insert into takt.%I select * from takt.%I where %s', v_new, v_old,
+				case when v_table.is_time then '(task_id, due_at) in (select * from unnest($2, $3))'
+				else format('%I = any ($1)', v_table.key) end) using v_runs, p_tasks, p_due;
+			get diagnostics v_n = row_count;
+			v_sum := v_sum + v_n;
+			execute format('drop table takt.%I', v_old);
+		end loop;
+		v_kept := v_kept || jsonb_build_object(v_table.name, v_sum);
+		execute format('alter table takt.%I attach partition takt.%I for values from (minvalue) to (%L)', v_table.name, v_new,
+			takt.month_bound(p_next, v_table.is_time));
 	end loop;
 	return v_kept;
 end $$;
@@ -161,40 +166,44 @@ declare
 	v_began timestamptz := clock_timestamp();
 	v_wait text := current_setting('lock_timeout');
 	v_month date;
+	v_next date;
 	v_tables oid[];
 	v_tasks uuid[];
 	v_due timestamptz[];
 	v_kept jsonb;
 	v_heads jsonb;
-	v_part text;
+	v_name text;
 	v_table oid;
 begin
 	if p_before > v_last then
 		raise exception 'history before % cannot be dropped, runs are still written into %', p_before, to_char(v_last, 'YYYY-MM')
 			using errcode = '22023', hint = format('Name %s or an earlier month.', v_last);
 	end if;
-	select min(to_date(right(k.relname, 6), 'YYYYMM')) into v_month
-	from pg_inherits i join pg_class k on k.oid = i.inhrelid join pg_class c on c.oid = i.inhparent
-	where c.relnamespace = 'takt'::regnamespace and c.relkind = 'p' and k.relname ~ '_[0-9]{6}$';
-	if v_month is null or v_month >= date_trunc('month', p_before) then
+	select min(to_date(right(p, 6), 'YYYYMM')) into v_month
+	from takt.month_tables() t, takt.partitions_before(t.name, p_before) p where p not like '%\_kept\_%';
+	if v_month is null then
 		return;
 	elsif not pg_try_advisory_xact_lock(hashtextextended('takt.make_partitions', 0)) then
 		return query select v_month, false, 'another engine makes or drops partitions just now';
 		return;
 	end if;
-	-- Decisions about due times of this month whose runs are of a later one; rare, and found before anybody has to wait.
+	-- Who had the lock before may have dropped that month.
+	select min(to_date(right(p, 6), 'YYYYMM')) into v_month
+	from takt.month_tables() t, takt.partitions_before(t.name, p_before) p where p not like '%\_kept\_%';
+	if v_month is null then
+		return;
+	end if;
+	v_next := v_month + interval '1 month';
+	-- Decisions about due times of that time whose runs are of a later one; rare, and found before anybody has to wait.
 	select array_agg(r.task_id), array_agg(r.due_at) into v_tasks, v_due
 	from (select run_id from takt.live union select run_id from takt.run_hold) x join takt.run r on r.id = x.run_id
-	where r.due_at >= v_month::timestamp at time zone 'UTC'
-		and r.due_at < (v_month + interval '1 month')::timestamp at time zone 'UTC';
-	for v_part in select name || '_kept' from takt.month_tables() loop
-		continue when exists (select 1 from pg_class where relname = v_part and relnamespace = 'takt'::regnamespace);
-		execute format('create table takt.%I (like takt.%I including all)', v_part, left(v_part, -5));
+	where r.due_at < v_next::timestamp at time zone 'UTC';
+	for v_name in select name from takt.month_tables() loop
+		execute format('create table takt.%I (like takt.%I including all)', format('%s_kept_%s', v_name, to_char(v_next, 'YYYYMM')), v_name);
 	end loop;
-	select array_agg(c.oid order by c.relkind, c.relname) into v_tables
-	from pg_class c join takt.month_tables() t
-		on c.relname in (t.name, t.name || '_kept', format('%s_%s', t.name, to_char(v_month, 'YYYYMM')))
-	where c.relnamespace = 'takt'::regnamespace;
+	select array_agg(format('takt.%I', x.name)::regclass::oid order by x.place, x.name) into v_tables
+	from (select 1 as place, t.name from takt.month_tables() t
+		union all select 2, p from takt.month_tables() t, takt.partitions_before(t.name, v_next) p) x;
 	begin
 		perform set_config('lock_timeout', '200ms', true);
 		foreach v_table in array v_tables loop
@@ -204,18 +213,21 @@ begin
 			execute format('lock table only %s in access exclusive mode', v_table::regclass);
 		end loop;
 		perform set_config('lock_timeout', v_wait, true);
+		v_kept := takt.drop_month(v_next, v_tasks, v_due);
 	exception when lock_not_available then
+		-- Nothing is left of this try, but for the new tables.
+		for v_name in select name from takt.month_tables() loop
+			execute format('drop table takt.%I', format('%s_kept_%s', v_name, to_char(v_next, 'YYYYMM')));
+		end loop;
 		return query select v_month, false, 'in use by ' || coalesce(takt.lock_holders(v_tables), 'somebody who is gone again');
 		return;
 	end;
-	v_kept := takt.drop_month(v_month, v_tasks, v_due);
 	insert into takt.dropped_month (month, actor, kept) values (v_month, session_user, v_kept);
 	-- Each organisation is told of its own runs; takt.chain_heads() comes with the chains (0011).
 	v_heads := takt.chain_heads() -> 'events';
 	perform takt.audit_add(o.id, session_user, 'history.drop', 'month', to_char(v_month, 'YYYY-MM'),
 		jsonb_build_object('event_heads', v_heads, 'runs_kept', (select count(*) from takt.run r where r.org_id = o.id
-			and r.id >= takt.month_bound(v_month, false)::uuid
-			and r.id < takt.month_bound((v_month + interval '1 month')::date, false)::uuid)))
+			and r.id >= takt.month_bound(v_month, false)::uuid and r.id < takt.month_bound(v_next, false)::uuid)))
 	from takt.org o order by o.id;
 	return query select v_month, true, format('%s runs moved aside', v_kept ->> 'runs');
 end $$;
@@ -320,6 +332,7 @@ declare
 	v_chunk int := case when p_states is null and (p_task is null or p_device is null) then p_n else 2 * p_n end;
 	v_found takt.run[];
 	v_seen uuid[];
+	v_ids uuid[];
 begin
 	p_runs := '{}';
 	loop
@@ -331,15 +344,19 @@ begin
 			from (select r from takt.run r where r.org_id = v_org and (p_task is null or r.task_id = p_task)
 				and r.id < p_before and r.id >= p_from order by r.id desc limit v_chunk) w;
 		else
-			select array_agg(r order by w.run_id desc) filter (where (p_task is null or r.task_id = p_task)
-					and (p_states is null or r.state = any (p_states) or r.state is null
-						and exists (select from takt.live l where l.run_id = r.id and l.state = any (p_states)))),
-				array_agg(w.run_id order by w.run_id desc)
-			into v_found, v_seen
-			from (select distinct u.run_id from takt.unit u
+			v_seen := array(select distinct u.run_id from takt.unit u
 				where u.device_id = p_device and u.run_id < p_before and u.run_id >= p_from
-				order by u.run_id desc limit v_chunk) w
-			join takt.run r on r.id = w.run_id;
+				order by u.run_id desc limit v_chunk);
+			-- Of rare states without a look at the runs that are not wanted.
+			v_ids := case when p_states is null or 'completed' = any (p_states) then v_seen else array(
+				select a.run_id from takt.run_amiss a
+				where a.org_id = v_org and a.state = any (p_states) and a.run_id = any (v_seen)
+				union all select l.run_id from takt.live l where l.run_id = any (v_seen)) end;
+			v_found := array(select r from takt.run r
+				where r.id = any (v_ids) and (p_task is null or r.task_id = p_task) and (p_states is null
+					or r.state = any (p_states) or r.state is null
+						and exists (select from takt.live l where l.run_id = r.id and l.state = any (p_states)))
+				order by r.id desc);
 		end if;
 		p_runs := p_runs || coalesce(v_found, '{}');
 		exit when v_seen is null or cardinality(v_seen) < v_chunk or cardinality(p_runs) >= p_n;
@@ -421,6 +438,7 @@ grant select on takt.dropped_month to takt_engine, takt_auditor;
 
 revoke all on function takt.run_amiss_add(), takt.month_tables(), takt.month_bound(date, boolean), takt.missing_partitions(int),
 	takt.lock_holders(oid[]),
+	takt.partitions_before(text, date),
 	takt.drop_month(date, uuid[], timestamptz[]), takt.drop_before(date), takt.hold_json(takt.run_hold),
 	takt.run_hold_put(text, text), takt.run_hold_end(text), takt.first_id(text, uuid),
 	takt.runs_rare(uuid, text[], text[], uuid, uuid, int), takt.has_run_of(uuid, uuid),

@@ -229,9 +229,8 @@ def fill_month(cluster, no, first, end, start_n, runs):
     print(f"{suffix}: {runs} runs in {time.monotonic() - began:.0f} s", flush=True)
 
 
-def make(cluster, runs, n_months, jobs):
-    began = time.monotonic()
-    cluster.create()
+def populate(cluster, runs, n_months, jobs=2):
+    """Fill a fresh database."""
     spans = months(n_months)
     with cluster.connect() as c:
         c.execute("select takt.make_partitions(%s, %s)", [spans[0][0].date(), n_months + 4])
@@ -253,6 +252,13 @@ def make(cluster, runs, n_months, jobs):
     with cluster.connect() as c:
         c.execute(LIVE, {"first": spans[0][0]})
         c.execute("vacuum analyze")
+
+
+def make(cluster, runs, n_months, jobs):
+    began = time.monotonic()
+    cluster.create()
+    populate(cluster, runs, n_months, jobs)
+    with cluster.connect() as c:
         c.execute("checkpoint")
     show(cluster)
     cluster.stop()
