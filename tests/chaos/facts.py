@@ -135,6 +135,8 @@ def collect(rig, runs=None, is_final=False, witness=None):
         if runs is None:
             f.occurrences = [row for (row,) in rows(_OCCURRENCES)]
             f.commands = [row for (row,) in rows(_COMMANDS)]
+    if runs is None:  # a command may be in the tables before its answer, never before it was sent
+        f.client += [line for line in lines(rig.journals / "client.jsonl")[len(f.client):] if line["what"] == "sent"]
     f.due_until = int(at) - 15
     wanted = None if runs is None else set(map(str, runs))
     seen = lines(rig.journals / "witness.jsonl") if witness is None else witness

@@ -34,7 +34,9 @@ LOST_S = 5.0         # a killed keeper or plugin process to the unit's end in th
 TAKEOVER_S = 40.0
 UP_S = 60.0          # a part that was started again to a node that works
 FIRED_S = 45.0       # an armed failpoint to its firing
-BUSY_S = 120.0       # to enough running units
+BUSY_S = 300.0       # to enough running units, and until nobody wants to be alone
+AGAIN = 3            # how often a node is left dead once more for points that were not passed
+EVERY = 40           # faults between two full judgements
 FAILPOINTS = re.compile(r'^FAILPOINT_ROW\("([\w.]+)", (\w+),', re.M)
 # Points that are passed only at a restart, or only beside a dead node.
 AT_RESTART, BESIDE_DEAD = ("recover.", "node_enter."), ("rescue.", "fenced.")
@@ -77,18 +79,18 @@ class Late(Exception):
 
 
 class Kill:
-    def __init__(self, campaign, plan, nodes=NODES, every=60, build=None):
-        self.c, self.plan, self.every = campaign, plan, every
+    def __init__(self, campaign, plan, nodes=NODES, build=None, busy=None):
+        self.c, self.plan = campaign, plan
         self.rng = random.Random(campaign.seed + campaign.segment)
         self.rig = Rig(seed=campaign.seed, nodes=nodes, build=build or campaign.args.build, journals=campaign.journals)
         self.journal = Journal(self.rig.journals / "faults.jsonl", sync=True)
-        self.load = Load(self.rig, seed=self.rng.random())
+        self.load = Load(self.rig, seed=self.rng.random(), busy=busy)
         self.alone = None            # the lane that nobody may strike beside
         self.open = {}               # lane -> fault that is being made
-        self.judged_runs, self.done = set(), []
+        self.judged_runs, self.done, self.judged_faults = set(), [], 0
         self.figures = collections.defaultdict(list)
         self.missing = []
-        self.not_reached = []
+        self.not_reached, self.fired_beside, self.extra = [], set(), 0
 
     # small helpers ----------------------------------------------------------------------------
 
@@ -189,6 +191,7 @@ class Kill:
 
     def arm(self, node, point):
         path = node.root / "fp" / f"{point}.arm"
+        (node.root / "fp" / point).unlink(missing_ok=True)
         path.with_suffix(".tmp").write_text("crash")
         path.with_suffix(".tmp").rename(path)
 
@@ -215,7 +218,10 @@ class Kill:
         except Late:
             if self.disarm(node, point):
                 fault["fired"] = False
-                self.not_reached.append(point)
+                if fault.get("again", 0) < AGAIN:
+                    fault.update(again=fault.get("again", 0) + 1, repeat=True)
+                else:
+                    self.not_reached.append(point)
                 return
         fault["fired"] = True
         if fault["process"] == "executor":
@@ -250,8 +256,10 @@ class Kill:
         others = [n for n in self.rig.nodes if n is not node]
         rescue = [p for p in fault["points"] if p.startswith("rescue.")]
         held = "select run_id::text from takt.live where node_id = (select id from takt.node where name = %s)"
-        for point in rescue:  # in one of them: the other has watched, too, and goes on
-            self.arm(others[0], point)
+        # In one of them: the other has watched, too, and goes on. Who rescues first is chance: another time it is the other's turn.
+        armed = others[fault.get("again", 0) % len(others)]
+        for point in rescue:
+            self.arm(armed, point)
         node.kill("taktd")
         died, fault["at"] = time.monotonic(), time.time()
         if fault["machine"]:
@@ -267,7 +275,7 @@ class Kill:
         fault.update(held=len(runs), taken=n, limit_s=TAKEOVER_S,
                      taken_over_s=round(last - fault["at"], 1) if last else None)
         self.figures["takeover_s"].append(fault["taken_over_s"])
-        fault["fired_beside"] = [p for p in rescue if not self.disarm(others[0], p)]
+        fault["fired_beside"] = [p for p in rescue if not self.disarm(armed, p)]
         fenced = [p for p in fault["points"] if p.startswith("fenced.")]
         for point in fenced:
             self.arm(node, point)
@@ -276,9 +284,15 @@ class Kill:
         try:
             yield from self.wait(lambda: all(self.has_fired(node, p) for p in fenced), FIRED_S / 2, "fenced")
         except Late:
-            self.not_reached += [p for p in fenced if self.disarm(node, p)]
+            for point in fenced:
+                self.disarm(node, point)
         fault["fired_beside"] += [p for p in fenced if self.has_fired(node, p)]
-        self.not_reached += [p for p in rescue if p not in fault["fired_beside"]]
+        self.fired_beside |= set(fault["fired_beside"])
+        missed = [p for p in fault["points"] if p not in fault["fired_beside"]]
+        if missed and fault.get("again", 0) < AGAIN:
+            fault.update(again=fault.get("again", 0) + 1, repeat=True, points=missed)  # the numbers of this one stay as they are
+        else:
+            self.not_reached += missed
 
     def _end_machine(self, node):
         """As if its power went: keepers and plugins' processes, too."""
@@ -297,22 +311,23 @@ class Kill:
             return False
         if fault["kind"] == "dead":
             self.alone = lane
-            if self.open:
+            if self.open:  # they come to their end first
                 return False
-        if not all(n.is_up() for n in ([self.node(fault)] if fault["node"] and fault["kind"] != "dead" else self.rig.nodes)):
-            return False
         running = self.running_at(fault)
-        if fault["kind"] in ("keeper", "plugin"):
-            mine = sorted(u for u in running if u in self.node(fault).plugins())
-            return running if mine and len(running) >= AT_LEAST else None
-        return running if len(running) >= AT_LEAST else None
+        if len(running) < AT_LEAST:
+            return None
+        if fault["kind"] in ("keeper", "plugin") and not set(running) & set(self.node(fault).plugins(0.2)):
+            return None
+        nodes = [self.node(fault)] if fault["node"] and fault["kind"] != "dead" else self.rig.nodes
+        return running if all(n.is_up() for n in nodes) else None
 
     def make(self, lane, fault):
         try:
-            running = yield from self.wait(lambda: self.may_strike(lane, fault), BUSY_S if self.alone is None else 600,
+            running = yield from self.wait(lambda: self.may_strike(lane, fault), BUSY_S,
                                            f"{AT_LEAST} running units before {fault['kind']}")
         except Late as late:
             self.missing.append({**fault, "why": str(late)})
+            self.alone = None if self.alone == lane else self.alone
             return
         fault.update(problems=[], running=running, units_hit=[])
         if fault["kind"] in ("keeper", "plugin"):
@@ -390,6 +405,9 @@ class Kill:
                 continue
             yield from self.make(name, fault)
             while fault.pop("repeat", False):
+                self.extra += 1
+                again = {k: fault[k] for k in ("kind", "node", "down_s", "point", "process", "machine", "points", "again") if k in fault}
+                fault = {"no": 900 + self.extra, **again}
                 yield from self.make(name, fault)
 
     def run(self):
@@ -408,9 +426,23 @@ class Kill:
                     next(lanes[name])
                 except StopIteration:
                     del lanes[name]
+            self._pause_to_judge()
             if self.load.errors:
                 raise RuntimeError(f"the load broke: {self.load.errors}")
-            time.sleep(0.05)
+            time.sleep(0.1)
+
+    def _pause_to_judge(self):
+        """Every so many faults: nobody strikes, and all that is in the tables by then is judged."""
+        if len(self.done) < self.judged_faults + EVERY or self.alone not in (None, "judge"):
+            return
+        self.alone = "judge"
+        if self.open:
+            return
+        problems = judge.judge(facts.collect(self.rig))
+        for p in problems:
+            print(f"{self.c.elapsed:6.0f} s  judged: {p['invariant']} {p['what']}", flush=True)
+        self.c.judged([x["no"] for x in self.done[self.judged_faults:]], problems)
+        self.judged_faults, self.alone = len(self.done), None
 
     def judge_all(self):
         until = self.load.quiet()
@@ -431,7 +463,7 @@ class Kill:
             "least_running": min([len(x["running"]) for x in self.done], default=0), "punctuality_s": judge.punctuality(f),
             "takeover_s": self.figures["takeover_s"], "up_s_max": max([u for u in self.figures["up_s"] if u], default=0),
             "lost_s_max": max([x.get("lost_s", 0) for x in self.done], default=0),
-            "failpoints_fired": sum(x.get("fired", False) for x in self.done) + sum(len(x.get("fired_beside", [])) for x in self.done),
+            "failpoints_fired": sorted({x["point"] for x in self.done if x.get("fired")} | self.fired_beside),
             "failpoints_not_reached": sorted(set(self.not_reached)), "load_errors": errors,
             "lines": {name: len(found) for name, found in f.readers.items()}, "witness_lines": len(f.witness)}
 
@@ -441,11 +473,10 @@ class Kill:
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     c = Campaign("kill", faults=40, minutes=27, options=[
         ("--dead", {"type": int, "default": 5, "help": "how often a node is left dead"}),
-        ("--no-failpoints", {"action": "store_true"}), ("--only", {"help": "kinds, with commas"}),
-        ("--keep", {"action": "store_true", "help": "leave logs of the nodes in the result directory"})])
+        ("--no-failpoints", {"action": "store_true"}), ("--only", {"help": "kinds, with commas"})])
+    c.end_on_signals()
     build = SOURCE / c.args.build
     points = failpoints() if is_built_with_failpoints(build) and not c.args.no_failpoints else []
     plan = make_plan(c.seed, c.args.faults, NODES, points, c.args.dead)
@@ -461,7 +492,8 @@ def main():
             (c.directory / "logs.txt").write_text(k.rig.logs(400000))
     finally:
         k.close()
-    return c.end({"planned": len(plan), **summary}, k.missing)
+    return c.end({"planned": len(plan), **summary},
+                 k.missing + [{"kind": "failpoint", "point": p, "why": "never passed"} for p in summary["failpoints_not_reached"]])
 
 
 if __name__ == "__main__":

@@ -234,7 +234,7 @@ class Load:
     def running(self):
         """unit -> (node's name, pid) of slow units that run now and have a good part before them."""
         pids = self.witness.running()
-        where = {unit: node.name for node in self.rig.nodes for unit in node.keepers()}
+        where = {unit: node.name for node in self.rig.nodes for unit in node.keepers(0.2)}
         return {unit: (where[unit], pid) for unit, pid in pids.items() if unit in where}
 
     def quiet(self):

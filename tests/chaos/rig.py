@@ -76,8 +76,13 @@ class Process:
             return []
 
 
-def processes():
-    """All living ones, by pid."""
+_seen = [0.0, {}]
+
+
+def processes(age_s=0.0):
+    """All living ones, by pid; at most so old."""
+    if time.monotonic() - _seen[0] < age_s:
+        return _seen[1]
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -87,6 +92,7 @@ def processes():
                 continue
             if p.state not in "ZX":
                 found[p.pid] = p
+    _seen[:] = time.monotonic(), found
     return found
 
 
@@ -129,6 +135,7 @@ class Node:
         self.env, self.executor_env = {}, {}
         self.conf = {}  # more lines of taktd.conf
         self.taktd = self.executor = None
+        self._over, self._metas = set(), {}  # units with a result; meta of the others
         self.expected_down = set()  # "taktd", "executor": we killed it
 
     @property
@@ -168,26 +175,30 @@ class Node:
         return self
 
     def units(self):
-        """unit id -> what its directory says of its keeper, for units without a result."""
-        found = {}
-        for directory in self._unit_dirs():
-            try:
-                meta = json.loads((directory / "meta").read_text())
-            except (OSError, ValueError):
-                continue
-            if not (directory / "result").exists():
-                found[directory.name] = meta
-        return found
-
-    def _unit_dirs(self):
+        """unit id -> what its directory says of its keeper, for units without a result (they stay there for a while)."""
         try:
-            return [d for d in (self.state / "units").iterdir() if UNIT.fullmatch(d.name)]
+            names = set(os.listdir(self.state / "units"))
         except OSError:
-            return []
+            return {}
+        self._over &= names
+        self._metas = {name: meta for name, meta in self._metas.items() if name in names}
+        return {name: meta for name in names - self._over if UNIT.fullmatch(name) for meta in [self._meta(name)] if meta}
 
-    def keepers(self):
+    def _meta(self, name):
+        directory = self.state / "units" / name
+        if (directory / "result").exists():
+            self._over.add(name)
+            return None
+        if not self._metas.get(name, {}).get("keeper_pid"):
+            try:
+                self._metas[name] = json.loads((directory / "meta").read_text())
+            except (OSError, ValueError):
+                return None
+        return self._metas[name]
+
+    def keepers(self, age_s=0.0):
         """unit id -> keeper pid, alive."""
-        every = processes()
+        every = processes(age_s)
         found = {}
         for unit, meta in self.units().items():
             p = every.get(int(meta.get("keeper_pid") or 0))
@@ -195,10 +206,10 @@ class Node:
                 found[unit] = p.pid
         return found
 
-    def plugins(self):
+    def plugins(self, age_s=0.0):
         """unit id -> pid of the process that is in run()."""
-        keepers = {pid: unit for unit, pid in self.keepers().items()}
-        return {keepers[p.ppid]: p.pid for p in processes().values() if p.ppid in keepers and p.comm == "takt-unit"}
+        keepers = {pid: unit for unit, pid in self.keepers(age_s).items()}
+        return {keepers[p.ppid]: p.pid for p in processes(age_s).values() if p.ppid in keepers and p.comm == "takt-unit"}
 
     def pids(self, kind):
         """Of kind engine, gateway, taktd (the parent), executor, zygote, keeper or plugin."""
@@ -207,7 +218,7 @@ class Node:
             return [process.pid] if process and process.poll() is None else []
         if kind in ROLES:
             parent = self.pids("taktd")
-            return [p.pid for p in processes().values() if [p.ppid] == parent and p.argv()[1:3] == ["-x", kind]]
+            return [p.pid for p in processes().values() if p.ppid in parent and p.argv()[1:3] == ["-x", kind]]
         if kind == "zygote":
             parent = self.pids("executor")
             return [p.pid for p in processes().values() if [p.ppid] == parent and p.comm == "takt-zygote"]
@@ -247,7 +258,7 @@ class Node:
             "hashtextextended('takt.node:' || n.id, 0))", self.name))
 
     def is_up(self):
-        return bool(self.pids("engine") and self.pids("executor")) and self.is_healthy() and self.has_lease()
+        return bool(self.pids("executor") and self.pids("engine")) and self.has_lease() and self.is_healthy()
 
     def stop(self):
         self.expected_down |= {"taktd", "executor"}

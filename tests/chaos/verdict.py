@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import sys
 import time
 
@@ -40,7 +41,7 @@ class Campaign:
         else:
             self.directory = self._new_directory()
         self.seed = self.args.seed
-        self.problems = []
+        self.problems, self.is_asked_to_end = [], False
         self.segment = len(list(self.directory.glob("journals-*"))) + 1
         self.journals = self.directory / f"journals-{self.segment}"
         self.journals.mkdir()
@@ -62,7 +63,17 @@ class Campaign:
         return time.monotonic() - self.began
 
     def is_over(self):
-        return self.elapsed > self.args.minutes * 60
+        return self.is_asked_to_end or self.elapsed > self.args.minutes * 60
+
+    def end_on_signals(self):
+        """The first SIGTERM or SIGINT: no more faults, judge what was made. The second one: out."""
+        def ask(*_):
+            if self.is_asked_to_end:
+                sys.exit(143)
+            self.is_asked_to_end = True
+            print(f"{self.name}: no more faults, judging", flush=True)
+        signal.signal(signal.SIGTERM, ask)
+        signal.signal(signal.SIGINT, ask)
 
     def done(self):
         """Numbers of the faults that a full judgement covered, in all segments."""
