@@ -27,7 +27,7 @@ AFTER_S = 2.0  # between two faults, at least
 
 
 class Scene:
-    checks = judge.CHECKS
+    checks, per_run = judge.CHECKS, judge.PER_RUN
 
     def __init__(self, campaign, plan, build=None, nodes=3, schedules=True, **rig):
         self.c, self.plan = campaign, list(plan)
@@ -77,7 +77,7 @@ class Scene:
         try:
             ended = {r for (r,) in self.rig.query("select id::text from takt.run where finished_at < to_timestamp(%s)", horizon)}
             new = sorted(ended - self.judged_runs)
-            found = judge.judge(facts.collect(self.rig, runs=new), [c for c in judge.PER_RUN if c in self.checks]) if new else []
+            found = judge.judge(facts.collect(self.rig, runs=new), self.per_run) if new else []
         except psycopg.Error:
             return []
         self.judged_runs |= set(new)
@@ -87,7 +87,7 @@ class Scene:
         text = self.make(fault)
         self.journal.write(**fault)
         self.done.append(fault)
-        self.c.fault(fault, self.problems_of(fault) + self.quick(fault["at"] - 1), text or "")
+        self.c.fault(fault, self.problems_of(fault) + self.quick(fault.get("judged_before", fault["at"] - 1)), text or "")
         if self.load.errors:
             raise RuntimeError(f"the load broke: {self.load.errors}")
 

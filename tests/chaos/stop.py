@@ -96,13 +96,13 @@ class Stop(Scene):
         fault["woken"] = time.monotonic()
         del fault["since"]
 
-    def settle(self, fault, fenced):
+    def is_back(self, fault):
+        """It holds its lease and has written something, or has had its time."""
         node = self.node(fault["node"])
-        while fault["woken"] + 30 > time.monotonic() and not (node.has_lease() and self.worked(node, fault["healed"])):
-            time.sleep(0.1)
+        if fault["woken"] + 30 > time.monotonic() and not (node.has_lease() and self.worked(node, fault["healed"])):
+            return False
         fault["returned_s"] = round(time.monotonic() - fault.pop("woken"), 1)
-        fault["fenced"] = self.fenced() - fenced
-        fault["taken_over"] = sum(giver == node.name for giver, _ in self.taken_over(fault["at"]))
+        return True
 
     def one(self, fault):
         """A fault with the next one, if that one begins while this one lasts."""
@@ -116,14 +116,17 @@ class Stop(Scene):
                 if "at" not in x:
                     if time.monotonic() >= began + x.get("after_s", 0):
                         self.begin(x)
+                elif "woken" in x:
+                    if self.is_back(x):
+                        open_.remove(x)
                 elif time.monotonic() >= x["since"] + x["down_s"]:
                     self.end(x)
-                    open_.remove(x)
                 else:
                     self.watch(x)
             time.sleep(0.1)
         for x in pair:
-            self.settle(x, fenced)
+            x["fenced"] = self.fenced() - fenced
+            x["taken_over"] = sum(giver == x["node"] and at >= x["at"] for giver, at in self.taken_over(x["at"]))
             self.journal.write(**x)
             self.done.append(x)
         for x in pair:
