@@ -5,9 +5,11 @@
 Parts (--only): latency, missed. --n: events a second (1,000). The clock of a commit is PostgreSQL's own
 (track_commit_timestamp: taken before the commit is flushed, so the flush counts as latency).
 """
+import contextlib
 import itertools
-import os
+import pathlib
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -15,20 +17,21 @@ import time
 
 import requests
 
-from common import Loader, Takt, figure, interleave, options, percentile, quiet, wait_until, wanted
+from common import Counters, Loader, Takt, figure, interleave, options, percentile, quiet, wait_until, wanted
 
 EVENTS_PER_RUN = 8
 SETTINGS = {"track_commit_timestamp": "on"}
 
 
-class Client:
-    """feed_client.py in a process of its own."""
+HERE = pathlib.Path(__file__).resolve().parent
 
-    def __init__(self, node, token, task, name):
-        self.path, secret = node.root / f"{name}.got", node.root / f"{name}.token"
-        secret.write_text(token, encoding="utf-8")
-        here = os.path.dirname(os.path.abspath(__file__))
-        self.process = subprocess.Popen([sys.executable, f"{here}/feed_client.py", str(node.port), secret, task, self.path])
+
+class Journal:
+    """A process that writes down what it gets: a line an event."""
+
+    def __init__(self, path, argv):
+        self.path = path
+        self.process = subprocess.Popen([sys.executable, *argv, path])
         wait_until(lambda: "joined" in self.lines(), 60, "a client to join")
 
     def lines(self):
@@ -44,6 +47,18 @@ class Client:
         self.process.wait()
 
 
+def client(node, token, task, name="client"):
+    """On the task's topic of this node's gateway."""
+    secret = node.root / f"{name}.token"
+    secret.write_text(token, encoding="utf-8")
+    return Journal(node.root / f"{name}.got", [HERE / "feed_client.py", str(node.port), secret, task])
+
+
+def reader(node):
+    """The least that reading a feed can cost: woken by the same NOTIFY, it selects what is new."""
+    return Journal(node.root / "reader.got", [HERE / "feed_reader.py", node.pg.dsn("takt_owner")])
+
+
 def is_ready(node):
     try:
         return requests.get(f"http://127.0.0.1:{node.port}/readyz", timeout=5).status_code == 200
@@ -54,8 +69,9 @@ def is_ready(node):
 def start_node(node):
     node.start_executor()
     node.start_engine()
-    node.start_gateway()
-    wait_until(lambda: is_ready(node), 60, "a gateway")
+    if node.port > 1:
+        node.start_gateway()
+        wait_until(lambda: is_ready(node), 60, "a gateway")
 
 
 def committed(t, *columns):
@@ -78,29 +94,37 @@ def paced(t, per_s, seconds):
         return loader.written
 
 
-def latency_round(per_s, seconds=15):
-    with Takt(settings=SETTINGS, gateway=True) as t:
+def latency_round(per_s, with_gateway, seconds=15):
+    with Takt(settings=SETTINGS, gateway=with_gateway) as t:
         t.tasks(1)
         start_node(t.node)
-        client = Client(t.node, t.token("viewer"), str(t.one("select id from takt.task")), "client")
+        task = str(t.one("select id from takt.task"))
+        journal = client(t.node, t.token("viewer"), task) if with_gateway else reader(t.node)
         try:
-            runs = paced(t, per_s, seconds)
-            t.wait_drained()
+            with Counters(t.pg, **({"gateway": t.node.gateway.pid} if with_gateway else {})) as c:
+                paced(t, per_s, seconds)
+                t.wait_drained()
             at = {(run, seq): commit.timestamp() for run, seq, commit in committed(t, "pg_xact_commit_timestamp(e.xmin)")}
-            wait_until(lambda: len(client.got()) >= len(at), 30, f"the client's {len(at)} events")
-            ms = [(us / 1e6 - at[run, seq]) * 1000 for us, run, seq in client.got()]
+            with contextlib.suppress(TimeoutError):
+                wait_until(lambda: len(journal.got()) >= len(at), 30, f"{len(at)} events")
+            got = journal.got()
         finally:
-            client.close()
-    return {"events": len(at), "runs": runs, "received": len(ms), "p50": percentile(ms, .5), "p99": percentile(ms, .99),
-            "max": max(ms), "missed": len(at) - len(ms)}
+            journal.close()
+    ms = [(us / 1e6 - at[run, seq]) * 1000 for us, run, seq in got]
+    return {"events": len(at), "p50": percentile(ms, .5), "p99": percentile(ms, .99), "max": max(ms),
+            "missed": len(set(at) - {(run, seq) for _, run, seq in got}), **c.per(len(at))}
 
 
 def latency(opts):
-    got = interleave(opts.rounds, {"takt": lambda: latency_round(opts.n)})["takt"]
+    got = interleave(opts.rounds, {"takt": lambda: latency_round(opts.n, True), "reader": lambda: latency_round(opts.n, False)})
+    ours, theirs = got["takt"], got["reader"]
+    more = {"events_per_s": opts.n, "max_ms": max(r["max"] for r in ours),
+            "gateway_cpu_us": statistics.median(r["gateway_cpu_us"] for r in ours)}
     for p, goal in (("p50", 5), ("p99", 25)):
-        figure("feed", f"commit to WebSocket client, {p}", [r[p] for r in got], unit="ms", better="less", goal=goal,
-               events_per_s=opts.n, max_ms=max(r["max"] for r in got))
-    figure("feed", "events missed at that rate", [r["missed"] for r in got], better="less", goal=0)
+        figure("feed", f"commit to WebSocket client, {p}", [r[p] for r in ours], unit="ms", better="less", goal=goal, **more)
+        figure("feed", f"the same against a reader on the same NOTIFY, {p}", [r[p] for r in ours], [r[p] for r in theirs],
+               "psycopg reader", unit="ms", better="less")
+    figure("feed", "events missed at that rate", [r["missed"] for r in ours], better="less", goal=0)
 
 
 class Naive(threading.Thread):
@@ -181,7 +205,7 @@ def missed_round(seconds):
         for node in t.nodes:
             start_node(node)
         task, token = str(t.one("select id from takt.task")), t.token("viewer")
-        clients = {"first gateway": Client(t.node, token, task, "client"), "second gateway": Client(second, token, task, "client")}
+        clients = {"first gateway": client(t.node, token, task), "second gateway": client(second, token, task)}
         naive, stopping = Naive(t), threading.Event()
         naive.start()
         try:

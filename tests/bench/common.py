@@ -40,6 +40,7 @@ LOCK = os.environ.get("TAKT_BENCH_LOCK", f"{tempfile.gettempdir()}/takt-bench.lo
 OURS = "takt-bench"  # application_name of the bench's own connections
 LOG_LEVEL = os.environ.get("TAKT_BENCH_LOG", "warn")  # of engine and gateway
 OUT = BUILD / "bench"
+LOAD = (pathlib.Path(__file__).parent / "load.sql").read_text(encoding="utf-8")
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -371,27 +372,7 @@ class Loader:
         self.task_type, self.written = task_type, 0
 
     def add(self, n, hold_s=0):
-        self.c.execute("""
-            with task as (
-                select *, row_number() over (order by id) as nth, count(*) over () as total from takt.task where task_type = %s
-            ), asked as materialized (
-                select g, takt.uuid_v7() as run_id, upper(substr(md5(g::text || random()::text), 1, 8)) as code, t.*
-                from generate_series(%s::int + 1, %s::int) g join task t on t.nth = g %% t.total + 1
-            ), made as (
-                insert into takt.run (id, org_id, code, task_id, task_revision, task_name, task_type, trigger, actor,
-                    created_at, policy)
-                select run_id, org_id, code, id, revision, name, task_type, 'manual', 'bench', now(),
-                    definition || '{"revision": 1}' from asked
-            ), alive as (
-                insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, queue_depth)
-                select run_id, org_id, id, 'queued', now(), 1, definition ->> 'overlap' = 'queue' from asked
-            )
-            insert into takt.event (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, items)
-            select run_id, 1, org_id, id, %s, 1, g, now(), jsonb_build_array(jsonb_build_object('type', 'task_created',
-                'severity', 'info', 'at', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                'state', 'queued', 'trigger', 'manual', 'task_name', name, 'task_type', task_type, 'actor', 'bench',
-                'code', code)) from asked
-            """, (self.task_type, self.written, self.written + n, self.no))
+        self.c.execute(LOAD, {"type": self.task_type, "first": self.written + 1, "last": self.written + n, "node": self.no})
         self.c.execute("select pg_notify('takt_feed', ''), pg_notify('takt_command', '')")
         if hold_s:
             time.sleep(hold_s)
