@@ -24,10 +24,8 @@
 #include <stddef.h>
 
 #define FAILPOINT(name) failpoint_hit(name)
-/* Ends a list of variables that an environment keeps; libfaketime's for tests that set a host's clock. */
-#define FAILPOINT_VARIABLES                                                       \
-	, "TAKT_FAILPOINTS", "TAKT_FAILPOINTS_DIR", "LD_PRELOAD", "NO_FAKE_STAT", \
-	    "FAKETIME_TIMESTAMP_FILE", "FAKETIME_NO_CACHE", "FAKETIME_DONT_FAKE_MONOTONIC"
+/* Ends a list of variables that an environment keeps. */
+#define FAILPOINT_VARIABLES , "TAKT_FAILPOINTS", "TAKT_FAILPOINTS_DIR"
 /* What is written to fd and not io_sync()ed is lost in a power loss. */
 #define FAILPOINT_FILE(fd) failpoint_file(fd)
 

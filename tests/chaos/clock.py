@@ -5,7 +5,8 @@
 
 MONOTONIC and BOOTTIME stay real. Each server or node reads its offset from a file at every look at the clock, so a step
 is one rename. A clock that was set back is set forward again; one that was set forward stays: the database's clock
-never ends behind what it has shown, else its schedules would be silent for as long.
+never ends behind what it has shown, else its schedules would be silent for as long. A node's clock is taktd's and the
+executor's; keepers have the real one (an absolute BOOTTIME timer of theirs is refused under libfaketime).
 All times of faults are the database's: `at` before the step, `healed` after it (or after the clock is right again).
 """
 import glob
@@ -137,6 +138,7 @@ class Clock(Scene):
             node.executor_env.update(self.clocks.nodes[node.name].env)
         self.deadlines = Deadlines(self.rig.journals / "witness.jsonl")
         self.deadlines.start()
+        self.measured = {}  # unit -> seconds off
 
     def make(self, fault):
         self.load._run("deadline")
@@ -201,28 +203,36 @@ class Clock(Scene):
         return f"everything stopped for {fault['hold_s']} s, back in {fault['back_s']} s"
 
     def problems_of(self, fault):
-        found = []
+        found = self.wrong_deadlines()
         if fault["taken_over"]:
             found.append(judge.problem("I7", f"{fault['taken_over']} runs of living nodes were taken over"))
         if fault.get("cpu", 0) > CPU_MAX:
             found.append(judge.problem("I18", f"an engine used {fault['cpu']} of a processor while a clock was wrong"))
         if fault.get("back_s", 0) > BACK_S:
             found.append(judge.problem("I18", f"{fault['back_s']} s from the end of the stop until all nodes worked"))
-        return found + self.wrong_deadlines()
+        return found
 
     def wrong_deadlines(self):
-        stops = [x for x in self.done if x["on"] == "stop"]
+        """Units stopped at their deadline: the time they were given, which is what the attempt had left, against our clock."""
+        given = {unit: int(ms) / 1000 for unit, ms in self.rig.query(
+            "select u.run_id || '.' || u.attempt || '.' || u.no, substring(u.error ->> 'message' from 'deadline of ([0-9]+) ms') "
+            "from takt.unit u where u.error ->> 'code' = 'unit.deadline'") if ms}
+        stops = [x["hold_s"] for x in self.done if x["on"] == "stop"]
         found = []
-        for unit, span in list(self.deadlines.spans.items()):
-            if abs(span - TIMEOUT_S) <= RIGHT_WITHIN_S or stops and span > min(x["hold_s"] for x in stops):
-                continue
-            found.append(judge.problem("I17", f"unit {unit} had a deadline of {TIMEOUT_S} s and was stopped after {span:.2f} s"))
+        for unit in set(self.deadlines.spans) & set(given) - self.measured.keys():
+            span, want = self.deadlines.spans[unit], given[unit]
+            self.measured[unit] = span - want
+            # What stood still could not be stopped in time.
+            if abs(span - want) > RIGHT_WITHIN_S and not any(abs(span - want - s) < want + RIGHT_WITHIN_S for s in stops):
+                found.append(judge.problem("I17", f"unit {unit} had a deadline of {want} s and was stopped after {span:.2f} s"))
+            if want > TIMEOUT_S + 0.01:
+                found.append(judge.problem("I17", f"unit {unit} was given {want} s, its task {TIMEOUT_S} s"))
         return found
 
     def summary(self, f):
-        spans = sorted(self.deadlines.spans.values())
+        off = sorted(self.measured.values())
         late = [o for o in f.occurrences if o["rule"] == "catchup.latest"]
-        return {"deadlines": len(spans), "deadline_s": [round(spans[0], 2), round(spans[-1], 2)] if spans else [],
+        return {"deadlines": len(off), "deadlines_off_s": [round(off[0], 2), round(off[-1], 2)] if off else [],
                 "database_ahead_s": self.clocks.pg.offset, "skipped_ranges": len(late), "skipped_due_times": sum(o["n"] for o in late),
                 "taken_over": sum(x["taken_over"] for x in self.done), "cpu_max": max([x.get("cpu", 0) for x in self.done], default=0),
                 "back_s": [x["back_s"] for x in self.done if "back_s" in x]}
