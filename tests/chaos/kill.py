@@ -79,8 +79,8 @@ class Late(Exception):
 
 
 class Kill:
-    def __init__(self, campaign, plan, nodes=NODES, build=None, busy=None):
-        self.c, self.plan = campaign, plan
+    def __init__(self, campaign, plan, nodes=NODES, build=None, busy=None, lost_s=LOST_S):
+        self.c, self.plan, self.lost_s = campaign, plan, lost_s
         self.rng = random.Random(campaign.seed + campaign.segment)
         self.rig = Rig(seed=campaign.seed, nodes=nodes, build=build or campaign.args.build, journals=campaign.journals)
         self.journal = Journal(self.rig.journals / "faults.jsonl", sync=True)
@@ -169,7 +169,7 @@ class Kill:
         yield from self.wait(lambda: self.rig.query(over, run, attempt, no), UP_S, f"unit {unit} to end after its {kind} was killed")
         took = time.monotonic() - at
         fault["lost_s"] = round(took, 2)
-        if took > LOST_S and not self._overlaps(fault):
+        if took > self.lost_s and not self._overlaps(fault):
             fault["problems"].append(judge.problem("I10", f"unit {unit} ended {took:.1f} s after its {kind} was killed"))
         left = [p for p in own if alive(p)]
         if left:
@@ -246,7 +246,7 @@ class Kill:
             fault["lost_s"] = round(time.monotonic() - at, 2)
         except Late:
             return  # its result was durable already: it is no loss
-        if fault["lost_s"] > LOST_S and not self._overlaps(fault):
+        if fault["lost_s"] > self.lost_s and not self._overlaps(fault):
             fault["problems"].append(judge.problem("I10", f"{fault['units_hit']} was lost {fault['lost_s']} s after {fault['point']}"))
 
     # a dead node ----------------------------------------------------------------------------------

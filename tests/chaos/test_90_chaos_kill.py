@@ -17,7 +17,7 @@ def test_three_of_each(tmp_path):
     c = Campaign("kill", EACH, 6, argv=["--seed", "90", "--build", str(BUILD), "--out", str(tmp_path / "kill")])
     points = [p for p in kill.failpoints() if not p[0].startswith(kill.BESIDE_DEAD)] if kill.is_built_with_failpoints(BUILD) else []
     plan = kill.make_plan(c.seed, EACH, kill.NODES, random.Random(90).sample(points, min(POINTS, len(points))), dead=1)
-    k = kill.Kill(c, plan, busy=20)
+    k = kill.Kill(c, plan, busy=20, lost_s=20)  # sanitized programs, beside other tests
     try:
         k.run()
         problems, summary = k.judge_all()
