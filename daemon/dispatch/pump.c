@@ -86,7 +86,7 @@ pump_run(struct engine *e, struct run *r)
 {
 	int64_t now = clock_monotonic_ms();
 
-	if (r->is_rescued)
+	if (!r->is_whole || r->is_rescued)
 		return; /* recovery has not said yet which of its units may be started */
 	for (unsigned i = 0; i < r->units_n; i++) {
 		struct unit *u = &r->units[i];

@@ -50,6 +50,7 @@ struct engine {
 	json_t *fenced;  /* record's: stale reports to tell of, or NULL */
 	json_t *plugins; /* dispatch's: the executor's PLUGIN frames by file */
 	json_t *types;   /* task type id -> its descriptor, of loaded plugins only */
+	json_t *policies; /* queue's: definitions of runs by run.policy_key */
 	json_t *listed;  /* the executor's UNIT frames since its HELLO */
 	/* Upward calls, set by engine_main.c: slots may be free; a run of ours went to cancelling. */
 	void (*on_units_done)(struct engine *);

@@ -72,6 +72,7 @@ run_free(struct run *r)
 	free(r->units);
 	free(r->task_type);
 	free(r->cancel_reason);
+	free(r->policy_key);
 	free(r->empty_message);
 	json_decref(r->policy);
 	json_decref(r->items);

@@ -72,9 +72,11 @@ struct run {
 	struct run *hash_next;
 	struct run *dirty_next;
 	bool is_dirty;
+	bool is_whole; /* all of it is read; nothing starts before */
 	char id[UUID_LEN + 1], org_id[UUID_LEN + 1], task_id[UUID_LEN + 1];
 	char *task_type, *cancel_reason;
-	json_t *policy;
+	char *policy_key; /* what e->policies has it under */
+	json_t *policy;   /* shared, never changed */
 	enum task_state state;
 	int64_t epoch;
 	int attempt, timeout_s;
@@ -83,7 +85,8 @@ struct run {
 	int64_t deadline_ms;     /* MONOTONIC, of the attempt */
 	int64_t started_ms;      /* MONOTONIC, of the run; 0: not yet */
 	struct retry_policy retry;
-	unsigned units_total, passed_before, failed_before;
+	unsigned units_total; /* of the first attempt; one: it is in the rows of run and attempt */
+	unsigned passed_before, failed_before;
 	struct unit *units; /* ordered by no */
 	unsigned units_n;
 	json_t *items;       /* events since the last commit */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * One statement claims (state, epoch, attempt, units, event); what was claimed is then read like
- * at recovery. A crash between the two is a recovery.
+ * One statement claims (state, epoch, attempt, units, event) and answers with the runs. A crash
+ * after its commit is a recovery.
  */
 #include "daemon/queue/claim.h"
 
@@ -14,6 +14,7 @@
 #include "daemon/engine/engine.h"
 #include "daemon/engine/runs.h"
 #include "daemon/queue/load.h"
+#include "daemon/store/pgarray.h"
 #include "daemon/store/store.h"
 #include "task/rc.h"
 
@@ -21,7 +22,7 @@
 
 #define CLAIM_MAX 200u
 
-static json_t *claimed; /* run ids of the claim in flight */
+static struct load claimed; /* of the claim in flight */
 static unsigned asked;
 
 char *
@@ -35,25 +36,45 @@ claim_types(const struct engine *e)
 	return json_text(ids);
 }
 
-static char *
-retryable_classes(void)
+static void
+add_types(const struct engine *e, struct pgarray *a)
 {
-	_cleanup_json_ json_t *names = json_array();
+	const char *id;
+	json_t *type;
+
+	pgarray_begin(a, 1, json_object_size(e->types));
+	json_object_foreach(e->types, id, type) pgarray_text(a, id);
+}
+
+static void
+add_retryable(struct pgarray *a)
+{
+	size_t n = 0;
 
 	for (int c = 0; c < RC_CLASS_COUNT; c++)
+		n += rc_is_retryable((enum rc_class)c);
+	pgarray_begin(a, 1, n);
+	for (int c = 0; c < RC_CLASS_COUNT; c++)
 		if (rc_is_retryable((enum rc_class)c))
-			json_array_append_new(names, json_string(rc_class_name((enum rc_class)c)));
-	return json_text(names);
+			pgarray_text(a, rc_class_name((enum rc_class)c));
 }
 
 static void
 on_claimed(void *arg, const PGresult *res, const struct err *err)
 {
-	(void)arg;
-	json_decref(claimed);
-	claimed = json_array();
-	for (int i = 0; !err && i < PQntuples(res); i++)
-		json_array_append_new(claimed, json_string(store_str(res, i, "run_id")));
+	load_drop(&claimed);
+	if (!err)
+		load_rows(arg, res, &claimed);
+}
+
+static void
+finish(struct engine *e)
+{
+	log_info(LOG_QUEUE, "claimed %zu runs", claimed.n);
+	if (claimed.n == asked)
+		engine_want(e, JOB_CLAIM);
+	e->on_units_done(e);
+	engine_done(e, NULL);
 }
 
 static void
@@ -67,11 +88,7 @@ on_loaded(void *arg, const PGresult *res, const struct err *err)
 		engine_resync(e, "claimed runs could not be read");
 		return;
 	}
-	log_info(LOG_QUEUE, "claimed %zu runs", json_array_size(claimed));
-	if (json_array_size(claimed) == asked)
-		engine_want(e, JOB_CLAIM);
-	e->on_units_done(e);
-	engine_done(e, NULL);
+	finish(e);
 }
 
 static void
@@ -80,17 +97,16 @@ on_committed(void *arg, const PGresult *res, const struct err *err)
 	struct engine *e = arg;
 
 	(void)res;
-	if (err || json_array_size(claimed) == 0) {
+	/* If the executor went away meanwhile, recovery reads these runs with the others. */
+	if (err || claimed.n == 0 || !e->is_recovered) {
+		load_drop(&claimed);
 		engine_done(e, err);
 		return;
 	}
-	if (!e->is_recovered) {
-		/* The executor went away meanwhile; recovery reads these runs with the others. */
-		engine_done(e, NULL);
-		return;
-	}
-	load_send(e, claimed);
-	store_sync(e->store, on_loaded, e);
+	if (load_accept(e, &claimed))
+		store_sync(e->store, on_loaded, e);
+	else
+		finish(e);
 }
 
 bool
@@ -108,12 +124,17 @@ claim_start(struct engine *e)
 	asked = e->max_units - busy - pending;
 	if (asked > CLAIM_MAX)
 		asked = CLAIM_MAX;
-	_cleanup_free_ char *types = claim_types(e), *classes = retryable_classes();
+	struct pgarray lists[2];
+	add_types(e, &lists[0]);
+	add_retryable(&lists[1]);
 	snprintf(epoch, sizeof(epoch), "%lld", (long long)e->node_epoch);
 	snprintf(limit, sizeof(limit), "%u", asked);
 	const struct store_param p[] = {STORE_TEXT(e->node_id.s), STORE_TEXT(epoch),
-	    STORE_TEXT(limit), STORE_TEXT(types), STORE_TEXT(classes)};
+	    STORE_TEXT(limit), STORE_BYTES(lists[0].bytes.p, lists[0].bytes.n),
+	    STORE_BYTES(lists[1].bytes.p, lists[1].bytes.n)};
 	store_send(e->store, SQL_ENGINE_CLAIM, p, ARRAY_LEN(p), on_claimed, e);
+	pgarray_end(&lists[0], 1);
+	pgarray_end(&lists[1], 1);
 	store_send(e->store, SQL_ENGINE_FEED_NOTIFY, NULL, 0, NULL, NULL);
 	store_sync(e->store, on_committed, e);
 	return true;

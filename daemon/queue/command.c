@@ -24,7 +24,6 @@ struct decision {
 	struct engine *engine;
 	json_t *creates; /* [{"id","code"}] */
 	json_t *cancels; /* [command id] */
-	json_t *runs;    /* ids of the runs to cancel */
 	json_t *stopped; /* [{"run_id","reason"}] that went to cancelling */
 };
 
@@ -33,7 +32,6 @@ decision_free(struct decision *d)
 {
 	json_decref(d->creates);
 	json_decref(d->cancels);
-	json_decref(d->runs);
 	json_decref(d->stopped);
 	free(d);
 }
@@ -44,7 +42,7 @@ on_open(void *arg, const PGresult *res, const struct err *err)
 	struct decision *d = arg;
 
 	for (int i = 0; !err && i < PQntuples(res); i++) {
-		const char *id = store_str(res, i, "id"), *run = store_str(res, i, "run_id");
+		const char *id = store_str(res, i, "id");
 		if (strcmp(store_str(res, i, "kind"), "run.create") == 0) {
 			char code[9];
 			id_run_code(code);
@@ -52,8 +50,6 @@ on_open(void *arg, const PGresult *res, const struct err *err)
 			    d->creates, json_pack("{s:s,s:s}", "id", id, "code", code));
 		} else {
 			json_array_append_new(d->cancels, json_string(id));
-			if (run)
-				json_array_append_new(d->runs, json_string(run));
 		}
 	}
 	if (!err && PQntuples(res) == COMMAND_MAX)
@@ -96,20 +92,16 @@ static void
 decide(struct decision *d)
 {
 	struct engine *e = d->engine;
-	_cleanup_free_ char *creates = json_text(d->creates), *cancels = json_text(d->cancels),
-			    *runs = json_text(d->runs);
+	_cleanup_free_ char *creates = json_text(d->creates), *cancels = json_text(d->cancels);
 
 	if (json_array_size(d->creates) > 0)
 		store_send(e->store, SQL_ENGINE_COMMAND_CREATE,
 		    (struct store_param[]){STORE_TEXT(e->node_id.s), STORE_TEXT(creates)}, 2, NULL,
 		    NULL);
-	if (json_array_size(d->cancels) > 0) {
+	if (json_array_size(d->cancels) > 0)
 		store_send(e->store, SQL_ENGINE_COMMAND_CANCEL,
 		    (struct store_param[]){STORE_TEXT(e->node_id.s), STORE_TEXT(cancels)}, 2,
 		    on_cancelled, d);
-		store_send(e->store, SQL_ENGINE_RUN_END, (struct store_param[]){STORE_TEXT(runs)},
-		    1, NULL, NULL);
-	}
 	store_send(e->store, SQL_ENGINE_ANSWER_NOTIFY, NULL, 0, NULL, NULL);
 	store_sync(e->store, on_decided, d);
 }
@@ -136,7 +128,6 @@ command_start(struct engine *e)
 	d->engine = e;
 	d->creates = json_array();
 	d->cancels = json_array();
-	d->runs = json_array();
 	d->stopped = json_array();
 	store_send(e->store, SQL_ENGINE_COMMAND_OPEN,
 	    (struct store_param[]){STORE_TEXT(e->node_id.s), STORE_TEXT("100")}, 2, on_open, d);

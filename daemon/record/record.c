@@ -17,7 +17,7 @@
 #include "daemon/engine/link.h"
 #include "daemon/engine/runs.h"
 #include "daemon/record/fence.h"
-#include "daemon/record/pgarray.h"
+#include "daemon/store/pgarray.h"
 #include "daemon/record/record_priv.h"
 #include "daemon/record/refusal.h"
 #include "daemon/store/store.h"
@@ -38,7 +38,9 @@ struct ack {
 struct batch {
 	struct engine *engine;
 	unsigned generation;
-	json_t *runs, *units, *ids, *ended;
+	struct run_row *rows;
+	size_t rows_n;
+	json_t *units; /* of runs with several targets */
 	struct ack *acks;
 	size_t acks_n;
 	size_t units_written;
@@ -50,10 +52,15 @@ struct batch {
 static void
 batch_free(struct batch *b)
 {
-	json_decref(b->runs);
+	for (size_t i = 0; i < b->rows_n; i++) {
+		free(b->rows[i].error);
+		free(b->rows[i].summary);
+		free(b->rows[i].items);
+		free(b->rows[i].result);
+		free(b->rows[i].snapshot_id);
+	}
+	free(b->rows);
 	json_decref(b->units);
-	json_decref(b->ids);
-	json_decref(b->ended);
 	json_decref(b->moved);
 	free(b->acks);
 	free(b);
@@ -126,8 +133,23 @@ unit_row(const struct unit *u)
 	return row;
 }
 
+/* The same of a run's only unit; how it failed is in the attempt. */
 static void
-batch_add_unit(struct batch *b, struct unit *u)
+row_add_unit(struct run_row *row, const struct unit *u)
+{
+	row->has_unit = true;
+	row->journal_off = u->journal_off;
+	row->output_b = u->output_b;
+	row->output_cut_b = u->output_cut_b;
+	if (u->step != UNIT_DONE)
+		return;
+	row->unit_state = unit_state_name(u);
+	row->result = u->outcome.result ? json_text(u->outcome.result) : NULL;
+	row->snapshot_id = u->outcome.snapshot_id ? xstrdup(u->outcome.snapshot_id) : NULL;
+}
+
+static void
+batch_add_unit(struct batch *b, struct run_row *row, struct unit *u)
 {
 	struct ack *a = &b->acks[b->acks_n++];
 
@@ -141,7 +163,10 @@ batch_add_unit(struct batch *b, struct unit *u)
 		set_int(event_add_unit(u, "output", "info"), "to", u->output_b);
 		u->output_told = u->output_b;
 	}
-	json_array_append_new(b->units, unit_row(u));
+	if (u->run->units_total == 1)
+		row_add_unit(row, u);
+	else
+		json_array_append_new(b->units, unit_row(u));
 	u->is_dirty = false;
 }
 
@@ -181,35 +206,30 @@ static void
 batch_add_run(struct batch *b, struct run *r)
 {
 	json_t *others = NULL;
+	struct run_row *row = &b->rows[b->rows_n++];
 
 	for (unsigned i = 0; i < r->units_n; i++)
 		if (r->units[i].is_dirty && (!b->only || b->only == &r->units[i]))
-			batch_add_unit(b, &r->units[i]);
+			batch_add_unit(b, row, &r->units[i]);
 	if (b->only)
 		others = others_take(r, b->only);
-	json_t *row = verdict_row(r);
+	verdict_row(r, row);
 	r->items = others;
-	json_array_append_new(b->runs, row);
-	json_array_append_new(b->ids, json_string(r->id));
-	if (json_object_get(row, "end"))
-		json_array_append_new(b->ended, json_string(r->id));
 }
 
 static struct batch *
 batch_build(struct engine *e)
 {
 	struct batch *b = xcalloc(1, sizeof(*b));
-	size_t units = 0;
+	size_t units = 0, runs = 0;
 
 	b->engine = e;
 	b->generation = e->generation;
-	b->runs = json_array();
 	b->units = json_array();
-	b->ids = json_array();
-	b->ended = json_array();
 	b->moved = json_object();
-	for (const struct run *r = e->record->dirty; r; r = r->dirty_next)
+	for (const struct run *r = e->record->dirty; r; r = r->dirty_next, runs++)
 		units += r->units_n;
+	b->rows = xcalloc(runs + 1, sizeof(*b->rows));
 	b->acks = xcalloc(units + 1, sizeof(*b->acks));
 	e->record->frames = 0;
 	ev_timer_stop(e->loop, &e->record->flush);
@@ -379,15 +399,12 @@ static void
 batch_committed(struct batch *b)
 {
 	struct engine *e = b->engine;
-	size_t i;
-	json_t *row;
 
-	for (i = 0; i < b->acks_n; i++)
+	for (size_t i = 0; i < b->acks_n; i++)
 		if (json_object_get(b->moved, b->acks[i].run_id))
 			acknowledge(e, &b->acks[i]);
-	json_array_foreach(b->runs, i, row)
-	{
-		struct run *r = runs_find(e->runs, json_get_str(row, "run_id", ""));
+	for (size_t i = 0; i < b->rows_n; i++) {
+		struct run *r = runs_find(e->runs, b->rows[i].run_id);
 		if (!r)
 			continue;
 		if (!json_object_get(b->moved, r->id))
@@ -411,7 +428,7 @@ on_committed(void *arg, const PGresult *res, const struct err *err)
 		batch_committed(b);
 		if (e->record->dirty && *b->only_run)
 			engine_want(e, JOB_RECORD);
-		if (json_object_size(b->moved) == json_array_size(b->runs) &&
+		if (json_object_size(b->moved) == b->rows_n &&
 		    b->units_written != json_array_size(b->units))
 			engine_resync(e, "a unit's row was not as remembered");
 	}
@@ -424,25 +441,88 @@ on_committed(void *arg, const PGresult *res, const struct err *err)
 	batch_free(b);
 }
 
+/* With more than one statement in the transaction, all must see the same rows. */
+static void
+send_lock(struct engine *e, const struct batch *b)
+{
+	struct pgarray ids;
+
+	pgarray_begin(&ids, 1, b->rows_n);
+	for (size_t i = 0; i < b->rows_n; i++)
+		pgarray_uuid(&ids, b->rows[i].run_id);
+	store_send(e->store, SQL_ENGINE_RECORD_LOCK,
+	    (struct store_param[]){STORE_BYTES(ids.bytes.p, ids.bytes.n)}, 1, NULL, NULL);
+	pgarray_end(&ids, 1);
+}
+
+static void
+add_int8_or_null(struct pgarray *a, bool has_value, int64_t value)
+{
+	if (has_value)
+		pgarray_int8(a, value);
+	else
+		pgarray_int8_null(a);
+}
+
+/* In the order of record.sql's parameters $2 to $21. */
+static void
+add_row(struct pgarray a[20], const struct run_row *row)
+{
+	pgarray_uuid(&a[0], row->run_id);
+	pgarray_int8(&a[1], row->epoch);
+	pgarray_int4(&a[2], row->attempt);
+	pgarray_text(&a[3], row->was);
+	pgarray_text(&a[4], row->state);
+	pgarray_text(&a[5], row->end);
+	add_int8_or_null(&a[6], row->age_us >= 0, row->age_us);
+	pgarray_int4(&a[7], row->delay_s);
+	pgarray_text(&a[8], row->attempt_state);
+	pgarray_text(&a[9], row->error_class);
+	pgarray_text(&a[10], row->error);
+	pgarray_text(&a[11], row->summary);
+	pgarray_text(&a[12], row->items);
+	pgarray_int4(&a[13], (int32_t)row->n);
+	pgarray_text(&a[14], row->unit_state);
+	pgarray_text(&a[15], row->result);
+	pgarray_text(&a[16], row->snapshot_id);
+	add_int8_or_null(&a[17], row->has_unit, row->journal_off);
+	add_int8_or_null(&a[18], row->has_unit, row->output_b);
+	add_int8_or_null(&a[19], row->has_unit, row->output_cut_b);
+}
+
+static void
+send_rows(struct engine *e, struct batch *b)
+{
+	struct pgarray a[20];
+	struct store_param p[1 + ARRAY_LEN(a)] = {STORE_TEXT(e->node_id.s)};
+
+	pgarray_begin(a, ARRAY_LEN(a), b->rows_n);
+	for (size_t i = 0; i < b->rows_n; i++)
+		add_row(a, &b->rows[i]);
+	for (size_t i = 0; i < ARRAY_LEN(a); i++)
+		p[1 + i] = STORE_BYTES(a[i].bytes.p, a[i].bytes.n);
+	store_send(e->store, SQL_ENGINE_RECORD, p, ARRAY_LEN(p), on_runs, b);
+	pgarray_end(a, ARRAY_LEN(a));
+}
+
 bool
 record_start(struct engine *e)
 {
-	if (!e->is_recovered || (!e->record->dirty && e->record->chunks_n == 0))
+	struct record *r = e->record;
+
+	if (!e->is_recovered || (!r->dirty && r->chunks_n == 0))
 		return false;
 	struct batch *b = batch_build(e);
-	_cleanup_free_ char *units = json_text(b->units), *runs = json_text(b->runs);
 
-	send_json(e, SQL_ENGINE_RECORD_LOCK, b->ids, NULL, NULL);
+	if (b->rows_n > 0 && (r->chunks_n > 0 || r->host_keys || json_array_size(b->units) > 0))
+		send_lock(e, b);
 	send_output(e, b->only);
 	send_host_keys(e, b->only);
 	b->only = NULL;
 	if (json_array_size(b->units) > 0)
-		store_send(e->store, SQL_ENGINE_RECORD_UNITS,
-		    (struct store_param[]){STORE_TEXT(units)}, 1, on_units, b);
-	store_send(e->store, SQL_ENGINE_RECORD_RUNS,
-	    (struct store_param[]){STORE_TEXT(e->node_id.s), STORE_TEXT(runs)}, 2, on_runs, b);
-	if (json_array_size(b->ended) > 0)
-		send_json(e, SQL_ENGINE_RUN_END, b->ended, NULL, NULL);
+		send_json(e, SQL_ENGINE_RECORD_UNITS, b->units, on_units, b);
+	if (b->rows_n > 0)
+		send_rows(e, b);
 	store_send(e->store, SQL_ENGINE_FEED_NOTIFY, NULL, 0, NULL, NULL);
 	store_sync(e->store, on_committed, b);
 	return true;

@@ -21,6 +21,22 @@ struct chunk {
 	struct buf data;
 };
 
+/* A run's element in the arrays of sql/engine/record.sql. */
+struct run_row {
+	char run_id[UUID_LEN + 1];
+	int64_t epoch;
+	int attempt, delay_s;
+	int64_t age_us;                /* since the attempt's start; -1: it did not start now */
+	const char *was, *state, *end; /* end NULL: it goes on */
+	const char *attempt_state, *error_class; /* NULL: the attempt goes on; no error */
+	char *error, *summary, *items;           /* JSON */
+	unsigned n;                              /* items */
+	bool has_unit;                           /* the run's only unit has something to tell */
+	const char *unit_state;                  /* NULL: it goes on */
+	char *result, *snapshot_id;
+	int64_t journal_off, output_b, output_cut_b;
+};
+
 struct record {
 	struct engine *engine;
 	struct run *dirty;
@@ -49,8 +65,8 @@ void unit_finish(struct engine *, struct unit *);
 int64_t unit_age_us(const struct unit *);
 /* True if the unit's result has to wait for its snapshot, which is on its way. */
 bool snapshot_put(struct engine *, struct unit *, int64_t at_us);
-/* The run's row of the batch: its moves, verdict and events. Changes the run's memory to what the
- * database holds once the batch is committed. */
-json_t *verdict_row(struct run *);
+/* The run's row of the batch but for its unit: its moves, verdict and events. Changes the run's
+ * memory to what the database holds once the batch is committed. */
+void verdict_row(struct run *, struct run_row *);
 /* "passed", "failed", …: what a unit's row says. */
 const char *unit_state_name(const struct unit *);

@@ -175,7 +175,8 @@ class_of(const struct run *r, const struct unit *worst)
 }
 
 static void
-attempt_end(struct run *r, json_t *row, const struct retry_tally *t, const struct unit *worst)
+attempt_end(
+    struct run *r, struct run_row *row, const struct retry_tally *t, const struct unit *worst)
 {
 	const char *state = attempt_state(r, t, worst);
 	bool is_passed = strcmp(state, "passed") == 0;
@@ -188,32 +189,32 @@ attempt_end(struct run *r, json_t *row, const struct retry_tally *t, const struc
 	set_int(item, "attempt", r->attempt);
 	set_int(item, "passed", t->passed);
 	set_int(item, "failed", t->failed);
-	set_str(row, "attempt_state", state);
+	row->attempt_state = state;
 	if (is_passed)
 		return;
 	_cleanup_json_ json_t *error = error_of(r, worst);
 	set_str(item, "class", class_of(r, worst));
 	set_str(item, "message", json_get_str(error, "message", ""));
-	set_str(row, "error_class", class_of(r, worst));
-	json_object_set(row, "error", error);
+	row->error_class = class_of(r, worst);
+	row->error = json_text(error);
 }
 
 static void
-run_retry(struct run *r, json_t *row)
+run_retry(struct run *r, struct run_row *row)
 {
-	/* next_at is filled in by record_runs, by the database's clock; this stays the last item. */
+	/* next_at is filled in by record.sql, by the database's clock; this stays the last item. */
 	json_t *item = event_add(r, "task_retried", "warning");
 
 	set_str(item, "state", "retry_wait");
 	set_int(item, "attempt", r->attempt + 1);
 	set_int(item, "delay_s", r->retry.delay_s);
-	set_int(row, "delay_s", r->retry.delay_s);
+	row->delay_s = (int)r->retry.delay_s;
 	move(r, TASK_retry_wait);
-	set_str(row, "state", "retry_wait");
+	row->state = "retry_wait";
 }
 
 static void
-run_end(struct run *r, json_t *row, const struct retry_tally *t, const struct unit *worst,
+run_end(struct run *r, struct run_row *row, const struct retry_tally *t, const struct unit *worst,
     enum task_state end)
 {
 	char message[400];
@@ -237,23 +238,22 @@ run_end(struct run *r, json_t *row, const struct retry_tally *t, const struct un
 	}
 	json_object_update_missing(item, summary);
 	set_str(item, "state", task_state_name(end));
-	json_object_set_new(row, "summary", summary);
-	/* The live row keeps its last state; it is deleted by its own statement, which the trigger checks. */
-	set_str(row, "state", task_state_name(r->state));
-	set_str(row, "end", task_state_name(end));
+	row->summary = json_text(summary);
+	json_decref(summary);
+	row->end = task_state_name(end);
 	move(r, end);
 }
 
-json_t *
-verdict_row(struct run *r)
+void
+verdict_row(struct run *r, struct run_row *row)
 {
-	json_t *row = json_object();
 	const struct unit *worst = NULL;
 
-	set_str(row, "run_id", r->id);
-	set_int(row, "epoch", r->epoch);
-	set_int(row, "attempt", r->attempt);
-	set_str(row, "was", task_state_name(r->state));
+	memcpy(row->run_id, r->id, sizeof(row->run_id));
+	row->epoch = r->epoch;
+	row->attempt = r->attempt;
+	row->was = task_state_name(r->state);
+	row->age_us = -1;
 	bool is_over = is_attempt_over(r);
 	struct retry_tally t = {0};
 	enum task_state to = TASK_running;
@@ -265,12 +265,10 @@ verdict_row(struct run *r)
 	/* A run that completes has run, also if the start's report was lost with an unreadable journal. */
 	if ((r->has_start || (is_over && to == TASK_completed)) && !r->is_attempt_started) {
 		attempt_start(r);
-		json_object_set_new(row, "is_started", json_true());
-		set_int(row, "age_us", attempt_age_us(r));
-		set_str(row, "attempt_state", "running");
+		row->age_us = attempt_age_us(r);
 	}
 	r->has_start = false;
-	set_str(row, "state", task_state_name(r->state));
+	row->state = task_state_name(r->state);
 	if (is_over) {
 		attempt_end(r, row, &t, worst);
 		if (to == TASK_retry_wait)
@@ -278,7 +276,8 @@ verdict_row(struct run *r)
 		else
 			run_end(r, row, &t, worst, to);
 	}
-	json_object_set_new(row, "items", r->items ? r->items : json_array());
+	row->n = (unsigned)json_array_size(r->items);
+	row->items = r->items ? json_text(r->items) : xstrdup("[]");
+	json_decref(r->items);
 	r->items = NULL;
-	return row;
 }

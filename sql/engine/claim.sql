@@ -1,79 +1,92 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- SPDX-FileCopyrightText: The Takt authors
--- Claim queued runs for this node: a new epoch, a new attempt, its units. The first attempt resolves the
--- target; a later one repeats the units that may pass when tried again. No unit at all: the target is
--- unresolved, the engine ends the attempt.
--- $1 node id, $2 node epoch, $3 limit, $4 ["task type", …], $5 ["retryable error class", …]
-with me as (
+-- Claim queued runs for this node: a new epoch and attempt, its units. The first attempt resolves the target; a later
+-- one repeats the units that may pass when tried again. No unit at all: the target is unresolved, the engine ends the
+-- attempt. Answers with what load_runs would.
+-- $1 node id, $2 node epoch, $3 limit, $4 task types, $5 retryable error classes (text arrays)
+with me as materialized (
 	select n.id, n.no, n.name, n.incarnation, coalesce((select max(e.feed_seq) from takt.event e
 		where e.node_no = n.no and e.incarnation = n.incarnation), 0) as feed,
-		to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at
+		format('[{"type":"task_dispatched","severity":"info","state":"dispatched","at":%s,"node":%s', to_json(to_char(
+			now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')), to_json(n.name)) as head
 	from takt.node n where n.id = $1::uuid and n.epoch = $2::bigint and not n.draining
-), cand as (
-	select l.run_id, l.task_id, l.attempt, l.queue_depth, l.priority, l.next_at
+), cand as materialized (
+	select l.ctid as place, l.run_id, l.task_id, l.org_id, l.attempt, l.queue_depth, l.priority, l.next_at, l.units,
+		l.device_id, r.task_type, r.task_revision, jsonb_hash_extended(r.policy, 0) as policy_hash,
+		case when jsonb_typeof(r.policy -> 'timeout_seconds') = 'number' and r.policy ->> 'timeout_seconds' ~ '^[0-9]{1,6}$'
+			then (r.policy ->> 'timeout_seconds')::int else 3600 end as timeout_s,
+		nullif(r.policy -> 'target', 'null') as target
 	from takt.live l join takt.run r on r.id = l.run_id
 	where l.state = 'queued' and l.next_at <= now()
-	and $4::jsonb ? r.task_type
+	and r.task_type = any ($4::text[])
 	and (l.attempt > 0 or not l.queue_depth or not exists (select from takt.live o
 		where o.task_id = l.task_id and o.queue_depth and o.attempt > 0))
 	order by l.priority desc, l.next_at, l.run_id
 	limit $3::int
 	for update of l skip locked
-), pick as (
-	select run_id from (select c.*, row_number() over (partition by task_id
-			order by attempt desc, priority desc, next_at, run_id) as nth from cand c) c
-	where nth = 1 or not queue_depth
-), moved as (
-	update takt.live l set state = 'dispatched', epoch = l.epoch + 1, attempt = l.attempt + 1,
-		node_id = me.id, event_seq = l.event_seq + 1
-	from pick p, me
-	where l.run_id = p.run_id and l.state = 'queued'
-	returning l.run_id, l.org_id, l.task_id, l.epoch, l.attempt, l.event_seq
-), goal as (
+), pick as materialized (
 	-- What cannot be read counts as unresolved: one bad definition must not hold up all others.
-	select m.*, r.policy #>> '{target,type}' as target_type,
-		case when r.policy #>> '{target,id}' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
-			then (r.policy #>> '{target,id}')::uuid end as target_id,
-		case when r.policy ->> 'timeout_seconds' ~ '^[0-9]{1,6}$'
-			then (r.policy ->> 'timeout_seconds')::int else 3600 end as timeout_s
-	from moved m join takt.run r on r.id = m.run_id
-), member as (
-	select g.run_id, null::uuid as device_id, null::text as name, null::text as address
-	from goal g where g.attempt = 1 and g.target_type is null
+	select c.*, c.target ->> 'type' as target_type, takt.as_uuid(c.target ->> 'id') as target_id
+	from (select c.*, case when c.queue_depth then row_number() over (partition by c.queue_depth, task_id
+		order by attempt desc, priority desc, next_at, run_id) else 1 end as nth from cand c) c
+	where nth = 1
+), member as materialized (
+	select p.run_id, d.id, d.name, d.address from pick p join takt.device d on d.id = p.target_id and d.org_id = p.org_id
+	where p.attempt = 0 and p.target_type = 'device'
 	union all
-	select g.run_id, d.id, d.name, d.address
-	from goal g join takt.device d on d.id = g.target_id and d.org_id = g.org_id
-	where g.attempt = 1 and g.target_type = 'device'
-	union all
-	select g.run_id, d.id, d.name, d.address
-	from goal g join takt.device_group dg on dg.id = g.target_id and dg.org_id = g.org_id
+	select p.run_id, d.id, d.name, d.address
+	from pick p join takt.device_group dg on dg.id = p.target_id and dg.org_id = p.org_id
 	join takt.group_member gm on gm.group_id = dg.id join takt.device d on d.id = gm.device_id
-	where g.attempt = 1 and g.target_type = 'device_group'
-), want as (
-	select run_id, (row_number() over (partition by run_id order by name))::int - 1 as no,
-		device_id, name, address
-	from member
+	where p.attempt = 0 and p.target_type = 'device_group'
 	union all
-	select g.run_id, u.no, u.device_id, coalesce(d.name, u.device_name), coalesce(d.address, u.address)
-	from goal g join takt.unit u on u.run_id = g.run_id and u.attempt = g.attempt - 1
+	select p.run_id, d.id, d.name, d.address from pick p join takt.device d on d.id = p.device_id
+	where p.attempt > 0 and p.units = 1
+), sized as materialized (
+	select run_id, count(*)::int as n, (array_agg(id))[1] as device_id, (array_agg(name))[1] as name,
+		(array_agg(address))[1] as address from member group by run_id
+), moved as (
+	update takt.live l set state = 'dispatched', epoch = l.epoch + 1, attempt = l.attempt + 1, node_id = me.id,
+		event_seq = l.event_seq + 1, opened_at = now(), attempt_started_at = null, taken_from = null,
+		timeout_s = p.timeout_s, journal_off = 0, output_b = 0, output_cut_b = 0,
+		units = case when l.attempt > 0 then l.units when p.target is null then 1 else coalesce(s.n, 0) end,
+		device_id = case when l.attempt > 0 then l.device_id when s.n = 1 then s.device_id end,
+		device_name = case when s.n = 1 then s.name else l.device_name end,
+		address = case when s.n = 1 then s.address else l.address end
+	from pick p left join sized s on s.run_id = p.run_id, me
+	where l.ctid = p.place and l.run_id = p.run_id and l.state = 'queued'
+	returning l.run_id, l.org_id, l.task_id, l.epoch, l.attempt, l.event_seq, l.started_at, l.units, l.device_id,
+		l.device_name, l.address, p.task_type, p.task_revision, p.policy_hash, p.timeout_s
+), want as materialized (
+	select m.run_id, (row_number() over (partition by m.run_id order by b.name))::int - 1 as no, b.id, b.name, b.address
+	from moved m join member b on b.run_id = m.run_id
+	where m.attempt = 1 and m.units > 1
+	union all
+	select m.run_id, u.no, u.device_id, coalesce(d.name, u.device_name), coalesce(d.address, u.address)
+	from moved m join takt.unit_row u on u.run_id = m.run_id and u.attempt = m.attempt - 1
 	left join takt.device d on d.id = u.device_id
-	where g.attempt > 1 and u.state not in ('passed', 'skipped') and $5::jsonb ? u.error_class
-), opened as (
-	insert into takt.attempt (run_id, no, org_id, epoch, node_id, state, opened_at, timeout_s)
-	select g.run_id, g.attempt, g.org_id, g.epoch, me.id, 'dispatched', now(), g.timeout_s
-	from goal g, me
+	where m.attempt > 1 and m.units > 1 and u.state not in ('passed', 'skipped') and u.error_class = any ($5::text[])
 ), unit as (
-	insert into takt.unit (run_id, attempt, no, org_id, epoch, device_id, device_name, address)
-	select g.run_id, g.attempt, w.no, g.org_id, g.epoch, w.device_id, coalesce(w.name, ''),
-		coalesce(w.address, '')
-	from goal g join want w on w.run_id = g.run_id
+	insert into takt.unit_row (run_id, attempt, no, org_id, epoch, device_id, device_name, address)
+	select m.run_id, m.attempt, w.no, m.org_id, m.epoch, w.id, coalesce(w.name, ''), coalesce(w.address, '')
+	from want w join moved m on m.run_id = w.run_id
 ), told as (
 	insert into takt.event (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, items)
-	select g.run_id, g.event_seq, g.org_id, g.task_id, me.no, me.incarnation,
-		me.feed + row_number() over (order by g.run_id), now(),
-		jsonb_build_array(jsonb_build_object('type', 'task_dispatched', 'severity', 'info', 'at', me.at,
-			'state', 'dispatched', 'attempt', g.attempt, 'epoch', g.epoch, 'node', me.name,
-			'units', (select count(*) from want w where w.run_id = g.run_id)))
-	from goal g, me
+	select m.run_id, m.event_seq, m.org_id, m.task_id, me.no, me.incarnation,
+		me.feed + row_number() over (order by m.run_id), now(), (me.head || ',"attempt":' || m.attempt || ',"epoch":'
+			|| m.epoch || ',"units":' || case when m.units > 1 then (select count(*) from want w where w.run_id = m.run_id)
+			else m.units end || '}]')::jsonb
+	from moved m, me
 )
-select run_id from moved;
+select m.run_id, m.org_id, m.task_id, 'dispatched' as state, m.epoch, m.attempt, '' as cancel_reason, m.task_type,
+	m.task_revision || '.' || m.policy_hash as policy_key, false as is_attempt_started, m.timeout_s,
+	m.timeout_s::bigint * 1000 as remaining_ms,
+	floor(extract(epoch from now() - m.started_at) * 1000)::bigint as running_ms,
+	false as is_rescued, m.units as units_total,
+	case when m.units > 1 and m.attempt > 1 then (select count(distinct u.no) from takt.unit_row u where u.run_id = m.run_id
+		and u.attempt < m.attempt and u.state in ('passed', 'skipped')) else 0 end as passed_before,
+	0 as no, 'pending' as unit_state, 0 as journal_off, 0 as output_b, m.device_id, m.device_name, m.address, d.port,
+	d.platform, d.host_key, c.id as credential_id, c.version as credential_version, c.username,
+	encode(c.sealed, 'hex') as sealed,
+	case when d.id is not null then (select jsonb_agg(jsonb_build_object('key_type', k.key_type, 'public_key', k.public_key))
+		from takt.host_key k where k.device_id = d.id) end as known
+from moved m left join takt.device d on d.id = m.device_id left join takt.credential c on c.id = d.credential_id;

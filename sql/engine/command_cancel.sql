@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- SPDX-FileCopyrightText: The Takt authors
--- Decide run.cancel commands. A run that waits ends at once (run_end removes its live row in the same
--- transaction); one that has units goes to cancelling.
+-- Decide run.cancel commands. A run that waits ends at once; one that has units goes to cancelling.
 -- $1 node id, $2 [command id, …]
 with me as (
 	select n.no, n.incarnation, coalesce((select max(e.feed_seq) from takt.event e
@@ -27,13 +26,17 @@ with me as (
 	from held h
 	where r.id = h.run_id and h.state in ('queued', 'retry_wait') and r.state is null
 	returning r.id
-), moved as (
-	update takt.live l set event_seq = l.event_seq + 1, cancel_reason = coalesce(h.reason, ''),
-		state = case when h.state in ('queued', 'retry_wait') then l.state else 'cancelling' end
+), gone as (
+	delete from takt.live l using held h
+	where l.run_id = h.run_id and l.state = h.state and h.state in ('queued', 'retry_wait')
+	returning l.run_id, l.org_id, l.task_id, l.event_seq + 1 as event_seq, h.state as was, h.attempt, h.actor, h.reason
+), stopped as (
+	update takt.live l set event_seq = l.event_seq + 1, cancel_reason = coalesce(h.reason, ''), state = 'cancelling'
 	from held h
-	where l.run_id = h.run_id and l.state = h.state
-	and h.state in ('queued', 'retry_wait', 'dispatched', 'running')
+	where l.run_id = h.run_id and l.state = h.state and h.state in ('dispatched', 'running')
 	returning l.run_id, l.org_id, l.task_id, l.event_seq, h.state as was, h.attempt, h.actor, h.reason
+), moved as (
+	select * from gone union all select * from stopped
 ), told as (
 	insert into takt.event (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, items)
 	select m.run_id, m.event_seq, m.org_id, m.task_id, me.no, me.incarnation,

@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- SPDX-FileCopyrightText: The Takt authors
--- What units have done, by compare-and-set on epoch, state and journal offset.
+-- What units of runs with several targets have done, by compare-and-set on epoch, state and journal offset.
 -- $1 [{"run_id","attempt","no","epoch","journal_off","state","is_started","age_us","error_class","error","result",
 --    "snapshot_id","output_b","output_cut_b"}]; state null: no change
-update takt.unit u set
+update takt.unit_row u set
 	journal_off = x.journal_off,
 	state = coalesce(x.state, u.state),
 	started_at = case when x.is_started then coalesce(u.started_at,
-		greatest(now() - x.age_us * interval '1 microsecond', l.moved_at)) else u.started_at end,
+		greatest(now() - x.age_us * interval '1 microsecond', l.opened_at)) else u.started_at end,
 	finished_at = case when x.state is not null and x.state <> 'running' then now() end,
 	error_class = x.error_class, error = x.error, result = x.result, snapshot_id = x.snapshot_id,
 	output_b = greatest(u.output_b, x.output_b), output_cut_b = greatest(u.output_cut_b, x.output_cut_b)

@@ -26,15 +26,12 @@ with me as (
 	limit $4::int
 	for update of l skip locked
 ), moved as (
-	update takt.live l set node_id = me.id, epoch = l.epoch + 1, event_seq = l.event_seq + 1
+	update takt.live l set node_id = me.id, epoch = l.epoch + 1, event_seq = l.event_seq + 1, taken_from = $2::uuid
 	from cand c, me
 	where l.run_id = c.run_id and l.node_id = $2::uuid
 	returning l.run_id, l.org_id, l.task_id, l.epoch, l.attempt, l.event_seq
-), attempted as (
-	update takt.attempt t set node_id = me.id, epoch = m.epoch, taken_from = $2::uuid
-	from moved m, me where t.run_id = m.run_id and t.no = m.attempt
 ), kept as (
-	update takt.unit u set epoch = m.epoch
+	update takt.unit_row u set epoch = m.epoch
 	from moved m where u.run_id = m.run_id and u.attempt = m.attempt and u.state in ('pending', 'running')
 ), told as (
 	insert into takt.event (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, items)

@@ -73,9 +73,7 @@ begin
 			perform pg_advisory_xact_lock(hashtextextended('takt.make_partitions', 0));
 			-- to_regclass() would remember that there was none
 			continue when exists (select 1 from pg_class where relname = v_part and relnamespace = 'takt'::regnamespace);
-			execute format('create table takt.%I (like takt.%I including all)', v_part, v_table.name);
-			execute format('alter table takt.%I attach partition takt.%I for values from (%L) to (%L)', v_table.name, v_part,
-				takt.month_bound(v_month, v_table.is_time),
+			perform takt.make_partition(v_table.name, v_part, takt.month_bound(v_month, v_table.is_time),
 				takt.month_bound((v_month + interval '1 month')::date, v_table.is_time));
 			v_made := v_made + 1;
 		end loop;

@@ -49,11 +49,11 @@ insert into takt.run (id, org_id, code, task_id, task_revision, task_name, task_
     values ('%(run)s', '%(org)s', 'ABCDEFGH', '%(task)s', 1, 't', 'hello', 'manual', now(), '{}');
 insert into takt.live (run_id, org_id, task_id, state, next_at, queue_depth)
     values ('%(run)s', '%(org)s', '%(task)s', 'queued', now(), true);
-insert into takt.attempt (run_id, no, org_id, epoch, node_id, state, opened_at, timeout_s)
-    values ('%(run)s', 1, '%(org)s', 1, '%(run)s', 'running', now(), 1);
+insert into takt.attempt_row (run_id, no, org_id, epoch, node_id, state, opened_at, timeout_s)
+    values ('%(run)s', 1, '%(org)s', 1, '%(run)s', 'passed', now(), 1);
 insert into takt.run_hold (run_id, org_id, reason, actor) values ('%(run)s', '%(org)s', 'r', 'a');
 insert into takt.run_amiss values ('%(org)s', '%(task)s', '%(run)s', 'failed');
-insert into takt.unit (run_id, attempt, no, org_id, epoch) values ('%(run)s', 1, 0, '%(org)s', 1);
+insert into takt.unit_row (run_id, attempt, no, org_id, epoch) values ('%(run)s', 1, 0, '%(org)s', 1);
 insert into takt.event values ('%(run)s', 1, '%(org)s', '%(task)s', 1, 1, %(feed)d, now(), '[{"type":"x"}]');
 insert into takt.output values ('%(run)s', 1, 0, 0, '%(org)s', 1, now(), 'x');
 insert into takt.snapshot (id, org_id, device_id, device_name, run_id, attempt, unit_no, captured_at, size_b, key_id,
@@ -266,7 +266,7 @@ def test_a_viewer_changes_and_deletes_nothing(gateway):
         assert gateway.execute("select count(*) from takt.audit").fetchone() == (0,)
 
 
-@pytest.mark.parametrize("table", ["run", "live", "attempt", "unit", "event", "output", "snapshot", "audit", "occurrence", "run_amiss"])
+@pytest.mark.parametrize("table", ["run", "live", "attempt_row", "unit_row", "event", "output", "snapshot", "audit", "occurrence", "run_amiss"])
 def test_the_gateway_writes_no_history(gateway, table):
     with gateway.transaction(force_rollback=True):
         present(gateway, token(A))

@@ -159,12 +159,9 @@ def make_dispatched(t, task, run, epoch, unit_state="pending"):
           "policy) values (%s, %s, 'AAAAAAAA', %s, 1, 'x', 'witness', 'manual', now(), %s)", run, t.org, task, definition)
     t.sql("insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, queue_depth, node_id, epoch, attempt) "
           "values (%s, %s, %s, 'queued', now(), 0, true, null, 0, 0)", run, t.org, task)
-    t.sql("update takt.live set state = 'dispatched', event_seq = 2, node_id = %s, epoch = %s, attempt = 1 "
-          "where run_id = %s", node, epoch, run)
-    t.sql("insert into takt.attempt (run_id, no, org_id, epoch, node_id, state, opened_at, timeout_s) "
-          "values (%s, 1, %s, %s, %s, 'dispatched', now(), 300)", run, t.org, epoch, node)
-    t.sql("insert into takt.unit (run_id, attempt, no, org_id, epoch, state) values (%s, 1, 0, %s, %s, %s)",
-          run, t.org, epoch, unit_state)
+    t.sql("update takt.live set state = 'dispatched', event_seq = 2, node_id = %s, epoch = %s, attempt = 1, opened_at = now(), "
+          "timeout_s = 300, units = 1, attempt_started_at = case when %s = 'running' then now() end where run_id = %s",
+          node, epoch, unit_state, run)
     at = "2026-01-01T00:00:00.000000Z"
     items = json.dumps([{"type": "task_created", "severity": "info", "at": at, "state": "queued"},
                         {"type": "task_dispatched", "severity": "info", "at": at, "state": "dispatched"}])

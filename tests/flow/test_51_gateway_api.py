@@ -381,7 +381,7 @@ def add_unit(rig, run, no, name, chunks):
     org = rig.orgs["default"]
     with rig.engine.lock:
         c = rig.engine.c
-        c.execute("insert into takt.unit (run_id, attempt, no, org_id, epoch, device_name, state) values (%s, 1, %s, %s, 1, %s, "
+        c.execute("insert into takt.unit_row (run_id, attempt, no, org_id, epoch, device_name, state) values (%s, 1, %s, %s, 1, %s, "
                   "'passed')", (run, no, org, name))
         for off, text in chunks:
             c.execute("insert into takt.output values (%s, 1, %s, %s, %s, %s, now(), %s)",
@@ -662,3 +662,42 @@ def test_statements_cannot_be_injected(rig, admin):
     assert rig.get(f"/runs/{evil.replace(' ', '%20')}", admin).status_code == 404
     assert rig.get("/snapshots/%27%20or%201=1", admin).status_code == 404
     assert base64.b64encode(rig.get("/tasks", admin, params={"cursor": evil}).content)
+
+
+def test_hold_and_release(rig, admin):
+    task = rig.task("kept")
+    run, other = rig.engine.run(task), rig.engine.run(task)
+    assert rig.get(f"/runs/{run}", admin).json()["hold"] is None
+    assert rig.post(f"/runs/{run}/hold", admin, {}).status_code == 422
+    assert rig.post(f"/runs/{uuid7()}/hold", admin, {"reason": "r"}).status_code == 404
+    held = rig.post(f"/runs/{run}/hold", admin, {"reason": "incident 4711"})
+    assert held.status_code == 200 and held.json()["reason"] == "incident 4711" and held.json()["actor"] == "default-admin"
+    assert rig.get(f"/runs/{run}", rig.token("viewer")).json()["hold"] == held.json()
+    code = rig.get(f"/runs/{run}", admin).json()["code"]
+    assert rig.post(f"/runs/{code.lower()}/hold", admin, {"reason": "also for the auditor"}).json()["run_id"] == run
+    assert rig.request("DELETE", f"/runs/{other}/hold", admin).status_code == 409
+    assert rig.request("DELETE", f"/runs/{run}/hold", rig.token("operator")).status_code == 403
+    assert rig.request("DELETE", f"/runs/{run}/hold", admin).status_code == 204
+    assert rig.request("DELETE", f"/runs/{run}/hold", admin).status_code == 409
+    assert rig.get(f"/runs/{run}", admin).json()["hold"] is None
+    audit = [(a["action"], a["detail"]) for a in rig.get("/audit", admin).json()["items"] if a["object_id"] == run][:3]
+    assert audit == [("run.release", {"was": "also for the auditor"}), ("run.hold", {"reason": "also for the auditor"}),
+                     ("run.hold", {"reason": "incident 4711"})]
+
+
+def test_runs_by_time(rig, admin):
+    task = rig.task("timed")
+    run = rig.engine.run(task)
+    past, future = "2020-01-01T00:00:00Z", "2099-12-31T23:59:59.5Z"
+
+    def ids(**query):
+        r = rig.get("/runs", admin, params={"task": task, **query})
+        assert r.status_code == 200, r.text
+        return [x["id"] for x in r.json()["items"]]
+    assert ids(**{"from": past}) == ids(to=future) == ids(**{"from": past, "to": future}) == [run]
+    assert ids(**{"from": future}) == ids(to=past) == ids(**{"from": future, "to": past}) == []
+    assert ids(**{"from": "2020-01-01T00:00:00+14:00"}) == [run]
+    for bad in ("yesterday", "2020-01-01", "2020-01-01T00:00:00"):
+        assert rig.get("/runs", admin, params={"from": bad}).status_code == 400, bad
+    r = rig.get("/runs", admin, params={"to": "2020-13-01T00:00:00Z"})
+    assert r.status_code == 422 and r.json()["errors"][0]["pointer"] == "/to"

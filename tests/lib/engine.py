@@ -233,7 +233,7 @@ class Engine:
 
     def steal(self, run):
         """As if another node had taken it over: what this node reports of it from now on is stale."""
-        self.sql("update takt.live set epoch = epoch + 1, node_id = null where run_id = %s", run)
+        self.sql("update takt.live set epoch = epoch + 1, node_id = gen_random_uuid() where run_id = %s", run)
 
     def give_back(self, run):
         """End a stolen run as its owner would, so that the tables are whole again."""
@@ -249,8 +249,9 @@ class Engine:
 
     def _end_as_owner(self, run):
         self.sql("update takt.live set state = 'cancelling', event_seq = event_seq + 2 where run_id = %s", run)
-        self.sql("update takt.attempt set state = 'cancelled' where run_id = %s", run)
-        self.sql("update takt.unit set state = 'cancelled' where run_id = %s", run)
+        self.sql("insert into takt.attempt_row (run_id, no, org_id, epoch, node_id, state, opened_at, finished_at, timeout_s, "
+                 "unit_state) select run_id, attempt, org_id, epoch, node_id, 'cancelled', opened_at, now(), timeout_s, "
+                 "'cancelled' from takt.live where run_id = %s", run)
         self.sql("update takt.run set state = 'cancelled', finished_at = now() where id = %s", run)
         at = "2026-01-01T00:00:00.000000Z"
         self.sql(

@@ -16,7 +16,7 @@
 #include "daemon/engine/runs.h"
 #include "daemon/engine/sighting.h"
 #include "daemon/record/artifact.h"
-#include "daemon/record/pgarray.h"
+#include "daemon/store/pgarray.h"
 #include "daemon/schedule/schedule.h"
 #include "frame/frame.h"
 #include "when/cron.h"

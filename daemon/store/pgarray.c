@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /* Layout: dimensions, has-null flag, element type, length, lower bound, then length-prefixed elements. */
-#include "daemon/record/pgarray.h"
+#include "daemon/store/pgarray.h"
 
 #include <endian.h>
+#include <string.h>
 
 #include "base/banned.h"
 
@@ -11,6 +12,7 @@
 #define OID_BYTEA 17
 #define OID_INT8 20
 #define OID_INT4 23
+#define OID_TEXT 25
 #define OID_UUID 2950
 
 static void
@@ -31,7 +33,7 @@ element(struct pgarray *a, uint32_t oid, const void *p, size_t n)
 		add_u32(&a->bytes, (uint32_t)a->length);
 		add_u32(&a->bytes, 1);
 	}
-	add_u32(&a->bytes, (uint32_t)n);
+	add_u32(&a->bytes, p ? (uint32_t)n : UINT32_MAX);
 	buf_add(&a->bytes, p, n);
 }
 
@@ -82,7 +84,19 @@ pgarray_int8(struct pgarray *a, int64_t value)
 void
 pgarray_bytea(struct pgarray *a, const void *p, size_t n)
 {
-	element(a, OID_BYTEA, p, n);
+	element(a, OID_BYTEA, p ? p : "", n);
+}
+
+void
+pgarray_text(struct pgarray *a, const char *s)
+{
+	element(a, OID_TEXT, s, s ? strlen(s) : 0);
+}
+
+void
+pgarray_int8_null(struct pgarray *a)
+{
+	element(a, OID_INT8, NULL, 0);
 }
 
 void

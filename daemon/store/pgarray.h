@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * Arrays in PostgreSQL's binary format, so that output chunks travel without being written out as
- * text. Several arrays of one length are built side by side, a row at a time.
+ * Arrays in PostgreSQL's binary format: nothing is written out as text and parsed again. Several
+ * arrays of one length are built side by side, a row at a time.
  */
 #pragma once
 
@@ -22,4 +22,8 @@ void pgarray_uuid(struct pgarray *, const char *uuid);
 void pgarray_int4(struct pgarray *, int32_t value);
 void pgarray_int8(struct pgarray *, int64_t value);
 void pgarray_bytea(struct pgarray *, const void *p, size_t n);
+/* text[]; NULL is null. */
+void pgarray_text(struct pgarray *, const char *s);
+/* A null of an array of int8. */
+void pgarray_int8_null(struct pgarray *);
 void pgarray_end(struct pgarray *arrays, size_t n);
