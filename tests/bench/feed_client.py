@@ -25,35 +25,48 @@ async def beat(ws):
         await ws.send(json.dumps([None, "hb", "phoenix", "heartbeat", {}]))
 
 
-async def follow(ws, topic, cursor, out):
-    await ws.send(json.dumps(["1", "1", topic, "phx_join", {"since": cursor} if cursor else {}]))
-    async for text in ws:
-        at_us = time.time_ns() // 1000
-        _, ref, about, event, payload = json.loads(text)
-        if event == "phx_error":
-            out.write(f"error {payload}\n")
-            return cursor  # lagged: join again
-        if event == "phx_reply" and ref == "1":
-            if payload["status"] != "ok" or payload["response"]["gap"]:
-                raise SystemExit(f"join refused: {payload}")
-            cursor = cursor or payload["response"]["cursor"]
-            out.write("joined\n")
-        elif about == topic and event not in FRAMING:
-            out.write(f"{at_us} {payload['run_id']} {payload['seq']}\n")
-            cursor = payload["cursor"]
-    return cursor
+class Follower:
+    """Keeps its cursor over connections."""
+
+    def __init__(self, topic, out):
+        self.topic, self.out, self.cursor = topic, out, None
+
+    def joined(self, payload):
+        """False: later again."""
+        if payload["status"] != "ok" and payload["response"].get("retry"):
+            return False
+        if payload["status"] != "ok" or payload["response"]["gap"]:
+            raise SystemExit(f"join refused: {payload}")
+        self.cursor = self.cursor or payload["response"]["cursor"]
+        self.out.write("joined\n")
+        return True
+
+    async def follow(self, ws):
+        """Until it must be joined again."""
+        await ws.send(json.dumps(["1", "1", self.topic, "phx_join", {"since": self.cursor} if self.cursor else {}]))
+        async for text in ws:
+            at_us = time.time_ns() // 1000
+            _, ref, about, event, payload = json.loads(text)
+            if event == "phx_error":
+                return  # lagged
+            if event == "phx_reply" and ref == "1":
+                if not self.joined(payload):
+                    return
+            elif about == self.topic and event not in FRAMING:
+                self.out.write(f"{at_us} {payload['run_id']} {payload['seq']}\n")
+                self.cursor = payload["cursor"]
 
 
 async def main(port, token_file, task, out):
     head = {"Authorization": "Bearer " + pathlib.Path(token_file).read_text(encoding="utf-8").strip()}
-    cursor = None
+    follower = Follower(f"task:{task}", out)
     while True:
         with contextlib.suppress(OSError, websockets.WebSocketException, asyncio.TimeoutError):
             async with websockets.connect(f"ws://127.0.0.1:{port}/socket/websocket?vsn=2.0.0", extra_headers=head,
                                           compression=None, ping_interval=None) as ws:
                 beating = asyncio.create_task(beat(ws))
                 try:
-                    cursor = await follow(ws, f"task:{task}", cursor, out)
+                    await follower.follow(ws)
                 finally:
                     beating.cancel()
         await asyncio.sleep(0.05)
