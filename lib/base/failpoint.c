@@ -206,28 +206,33 @@ pass(struct point *p)
 		p->action = NOTHING; /* it is the file that arms */
 }
 
-void
-failpoint_hit(const char *name)
+/* False: there is no such point. */
+static bool
+pass_by_name(const char *name)
 {
 	struct point *p = find(name, strlen(name));
 
 	if (!p)
-		log_bug(LOG_MAIN, "failpoint %s is not in failpoints.def", name);
+		return false;
 	start();
 	pass(p);
+	return true;
+}
+
+void
+failpoint_hit(const char *name)
+{
+	if (!pass_by_name(name))
+		log_bug(LOG_MAIN, "failpoint %s is not in failpoints.def", name);
 }
 
 void
 failpoint_hit2(const char *first, const char *second)
 {
 	char name[NAME_MAX_B];
-	int n = snprintf(name, sizeof(name), "%s%s", first, second);
-	struct point *p = find(name, n < 0 ? 0 : (size_t)n);
 
-	if (!p)
-		return;
-	start();
-	pass(p);
+	snprintf(name, sizeof(name), "%s%s", first, second);
+	pass_by_name(name);
 }
 
 static bool
