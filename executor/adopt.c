@@ -133,7 +133,7 @@ never_started(struct unit *u)
 		server_maybe_list();
 }
 
-/* Claimed, but no keeper in its meta yet: it is just starting, or it died while it was. */
+/* Claimed, but no keeper in its meta yet: it is starting and holds the directory, or it died. */
 static void
 wait_for_keeper(struct unit *u, int dirfd)
 {
@@ -141,7 +141,8 @@ wait_for_keeper(struct unit *u, int dirfd)
 
 	if (r == 1)
 		never_started(u);
-	else if (r == 0 && clock_monotonic_ms() - u->since_ms > PATIENCE_MS)
+	else if (r == 0 && !unit_is_held(dirfd) && unit_meta_read(dirfd, &u->meta, NULL) == 0 &&
+		 !u->meta.keeper_pid) /* read after the lock was seen free: it will not come */
 		lose(u, "its keeper ended while it started");
 	else if (r == 0)
 		retry_later(u);

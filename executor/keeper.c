@@ -64,7 +64,11 @@ claim_unit(struct keeper *k)
 {
 	struct unit_meta m = k->job->meta;
 	struct err e = ERR_INIT;
+	/* An executor that finds the claim without our meta sees by this whether we are on our way. */
+	_cleanup_fd_ int hold = unit_hold(k->job->dirfd);
 
+	if (hold < 0)
+		log_fatal(LOG_KEEPER, "unit directory cannot be locked: %m");
 	if (unit_claim(k->job->dirfd, &e) != 1)
 		log_fatal(LOG_KEEPER, "unit was given up before it started");
 	FAILPOINT("keeper.claimed");

@@ -10,6 +10,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -111,6 +112,36 @@ unit_claim(int dirfd, struct err *e)
 	if (fd >= 0)
 		return 1;
 	return errno == EEXIST ? 0 : err_sys(e, "claim");
+}
+
+static int
+lock_dir(int dirfd, int operation)
+{
+	/* A description of its own: the lock is not shared with whoever gave us dirfd. */
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0 && flock(fd, operation) < 0) {
+		int saved = errno;
+
+		close(fd);
+		errno = saved;
+		return -1;
+	}
+	return fd;
+}
+
+int
+unit_hold(int dirfd)
+{
+	return lock_dir(dirfd, LOCK_EX);
+}
+
+bool
+unit_is_held(int dirfd)
+{
+	_cleanup_fd_ int fd = lock_dir(dirfd, LOCK_EX | LOCK_NB);
+
+	return fd < 0 && errno == EWOULDBLOCK;
 }
 
 void

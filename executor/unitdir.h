@@ -39,6 +39,10 @@ int unit_meta_write(int dirfd, const struct unit_meta *m, struct err *e);
 int unit_meta_read(int dirfd, struct unit_meta *out, struct err *e);
 /* 1: the unit is ours to decide; 0: somebody else has claimed it. */
 int unit_claim(int dirfd, struct err *e);
+/* Held by the keeper from before its claim until meta names it: a descriptor to close, or -1. */
+int unit_hold(int dirfd);
+/* False: claimed by a keeper or not, nobody is on the way to writing meta. */
+bool unit_is_held(int dirfd);
 /* Remove `name` below units_fd with its (flat) contents. */
 void unit_dir_remove(int units_fd, const char *name);
 
