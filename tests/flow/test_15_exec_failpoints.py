@@ -103,7 +103,7 @@ def test_dies_at(rig, points, name, action):
         assert t.unit.refused['class'] == 'transient' and witnessed(t.file) == []
     else:
         t.settle()
-    assert points.has_fired(name)
+    execrig.wait_for(f'{name} to fire', lambda: points.has_fired(name))
     phases = witnessed(t.file)
     assert phases.count('start') <= 1, 'it ran twice'
     if name in UNBEGUN:
