@@ -7,6 +7,7 @@ The real thing must be clean in the scene; the mutant must be clean in it withou
 invariant that its file names, and by nothing but that and what follows from it (`also`). One line and one verdict
 file per mutant. The tree is copied and built once, then piece by piece; scenes run beside each other.
 """
+import collections
 import concurrent.futures
 import json
 import os
@@ -131,28 +132,34 @@ def verdict(mutant, real, peace, faulty):
 
 
 def make(c, left, directory, jobs):
+    """Build one after the other, play beside that; (fault, mutant, its three results or None) in order."""
     tree = Tree(directory)
-    real_programs, reals = tree.programs(), {}
+    real_programs, reals, waiting = tree.programs(), {}, collections.deque()
+
+    def take():
+        fault, mutant, plays = waiting.popleft()
+        results = [p.result() for p in plays] if plays else None
+        shutil.rmtree(tree.bins / mutant.name, ignore_errors=True)
+        return fault, mutant, results
+
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        waiting = []
         for fault in left:
             mutant = fault.pop("mutant")
             if c.is_over():
-                waiting.append((fault, mutant, None, None, None))
+                waiting.append((fault, mutant, []))
                 continue
             key = json.dumps([mutant.scene, mutant.arguments])
             if key not in reals:
                 reals[key] = pool.submit(play, c.directory, f"{fault['no']:03}-real", real_programs, mutant, True, c.seed)
             programs = tree.programs(mutant)
             plays = [pool.submit(play, c.directory, f"{fault['no']:03}-{'faults' if faults else 'peace'}", programs, mutant, faults,
-                                 c.seed) for faults in (True, False)]
-            waiting.append((fault, mutant, reals[key], *plays))
-            # Not more builds ahead than there are hands to play them.
-            while sum(not f.done() for _, _, *futures in waiting for f in futures if f) > 2 * jobs:
-                time.sleep(0.2)
-        for fault, mutant, *plays in waiting:
-            yield fault, mutant, [p.result() if p else None for p in plays]
-            shutil.rmtree(tree.bins / mutant.name, ignore_errors=True)
+                                 c.seed) for faults in (False, True)]
+            waiting.append((fault, mutant, [reals[key], *plays]))
+            # Not more built ahead than there are hands to play.
+            while len(waiting) > jobs or waiting and all(p.done() for p in waiting[0][2]):
+                yield take()
+        while waiting:
+            yield take()
 
 
 def list_them():
@@ -174,10 +181,11 @@ def main():
     directory = pathlib.Path(c.args.work) if c.args.work else SOURCE / "build-chaos/mutants"
     directory.mkdir(parents=True, exist_ok=True)
     missing, table = [], []
-    for fault, mutant, (real, peace, faulty) in make(c, c.left(plan), directory.resolve(), c.args.jobs):
-        if faulty is None:
+    for fault, mutant, results in make(c, c.left(plan), directory.resolve(), c.args.jobs):
+        if results is None:
             missing.append({"no": fault["no"], "why": "out of time", "mutant": mutant.name})
             continue
+        real, peace, faulty = results
         wrong = verdict(mutant, real, peace, faulty)
         red = sorted({p["invariant"] for p in faulty["problems"]})
         fault.update(mutant=mutant.name, what=mutant.what, invariant=mutant.invariant, also=mutant.also, scene=mutant.scene,

@@ -138,10 +138,17 @@ class Scene:
     def wait_state(self, run, *states, limit_s=LIMIT_S):
         return self.wait(lambda: self.state(run) in states, f"run {run} to be {states}", limit_s)
 
+    def has_ended(self, run):
+        return judge.STATES[self.state(run)]
+
     def wait_running(self, run, steps=1):
-        """In the tables and by the witness."""
-        self.wait_state(run, "running")
-        self.wait(lambda: len(self.lines(run, "step")) >= steps, f"{steps} steps of run {run}")
+        """In the tables and by the witness; False if it has ended instead."""
+        self.wait(lambda: self.state(run) == "running" or self.has_ended(run), f"run {run} to be running")
+        self.wait(lambda: len(self.lines(run, "step")) >= steps or self.has_ended(run), f"{steps} steps of run {run}")
+        return not self.has_ended(run)
+
+    def wait_end(self, run, limit_s=LIMIT_S):
+        self.wait(lambda: self.has_ended(run), f"run {run} to end", limit_s)
 
     def node_of(self, run):
         name = self.rig.query("select n.name from takt.live l join takt.node n on n.id = l.node_id where l.run_id = %s", run)[0][0]
@@ -271,13 +278,13 @@ def stopped_engine(s, faults, type="witness", steps=50, step_ms=500, stop_s=0, r
         if stop_s:
             s.sleep(stop_s)
         else:
-            s.wait(lambda: s.state(run) in judge.STATES and judge.STATES[s.state(run)] or s.rig.query(attempt, run),
+            s.wait(lambda: s.has_ended(run) or s.rig.query(attempt, run),
                    "another node to go on", 70)
             s.sleep(3)
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
         s.wait(node.has_lease, "the lease of the engine that woke up")
-    s.wait_state(run, *[n for n, is_last in judge.STATES.items() if is_last], limit_s=90)
+    s.wait_end(run, 90)
 
 
 @scene(nodes=2)
@@ -300,7 +307,7 @@ def dead_machine(s, faults, type="witness_change", steps=30):
             s.wait(lambda: s.rig.query("select 1 from takt.event_item where run_id = %s and item ->> 'type' = 'attempt_taken_over'", run),
                    "the takeover", 60)
             node.start()
-    s.wait_state(run, *[n for n, is_last in judge.STATES.items() if is_last], limit_s=60)
+    s.wait_end(run)
 
 
 # Units, keepers, executors ---------------------------------------------------------------------------
@@ -323,7 +330,7 @@ def power_loss(s, faults, point="keeper.told"):
             s.wait(lambda: not any(alive(p) for p in keepers), "the end of the keeper")
             node.start()
             s.wait(node.is_up, "the node")
-    s.wait_state(run, "completed", "failed")
+    s.wait_end(run)
 
 
 @scene()
@@ -334,14 +341,14 @@ def plugin_killed(s, faults, retries=1):
     run = s.run("again")
     for attempt in range(1, 4) if faults else ():
         unit = f"{run}.{attempt}.0"
-        s.wait(lambda u=unit: judge.STATES[s.state(run)] or u in s.rig.nodes[0].plugins() and s.lines(run), "the next attempt")
+        s.wait(lambda u=unit: s.has_ended(run) or u in s.rig.nodes[0].plugins() and s.lines(run), "the next attempt")
         pid = s.rig.nodes[0].plugins().get(unit)
         if pid is None:
             break
         with s.fault("plugin", s.rig.nodes[0], [unit]):
             os.kill(pid, signal.SIGKILL)
             s.wait(lambda p=pid: not alive(p), "the end of the process")
-    s.wait_state(run, "completed", "failed")
+    s.wait_end(run)
 
 
 @scene()
@@ -358,7 +365,7 @@ def escapees(s, faults):
         with s.fault("keeper", node, [unit]):
             os.kill(node.keepers()[unit], signal.SIGKILL)
             s.wait_state(run, "failed")
-    s.wait_state(run, "completed", "failed")
+    s.wait_end(run)
 
 
 @scene()
@@ -369,12 +376,13 @@ def part_killed(s, faults, part="engine"):
     run = s.run("long")
     node = s.rig.nodes[0]
     for turn in range(2) if faults else ():
-        s.wait_running(run, 4 + 8 * turn)
+        if not s.wait_running(run, 4 + 8 * turn):
+            break
         with s.fault(part, node):
             node.kill(part)
             node.start()
             s.wait(node.is_up, "the node")
-    s.wait_state(run, "completed", "failed")
+    s.wait_end(run)
 
 
 @scene()
@@ -398,7 +406,7 @@ def stale_tuple(s, faults):
             s.wait(node.is_up, "the node")
             s.wait(lambda: s.rig.query("select 1 from takt.unit where run_id = %s and attempt = 1 and state = 'failed'", run),
                    "the unit to be lost")
-    s.wait_state(run, "completed", "failed")
+    s.wait_end(run)
 
 
 # Crashes of an engine at a point -------------------------------------------------------------------------
@@ -417,7 +425,7 @@ def crash_at_the_result(s, faults, point="record.send"):
         with s.fault("engine", node):
             s.die_at(node, point)
             s.wait(node.is_up, "the node")
-    s.wait_state(run, "completed", "failed")
+    s.wait_end(run)
 
 
 @scene()
@@ -436,7 +444,7 @@ def cancel_without_an_engine(s, faults):
             s.wait(node.is_up, "the node")
     else:
         assert s.cancel(run)[0] in (200, 202)
-    s.wait_state(run, "cancelled", "completed")
+    s.wait_end(run)
 
 
 @scene(settings={"client_connection_check_interval": "0"})
@@ -458,7 +466,7 @@ def commit_in_doubt(s, faults):
             holder.close()
             node.start()
             s.wait(lambda: s.rig.query("select 1 from takt.event where at > now() - interval '1 s'"), "new events")
-    s.wait_state(run, "completed", "failed")
+    s.wait_end(run)
     s.sleep(3)
 
 
