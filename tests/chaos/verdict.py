@@ -81,7 +81,12 @@ class Campaign:
         return {no for line in path.read_text().splitlines() for no in json.loads(line)} if path.exists() else set()
 
     def left(self, plan):
-        done = self.done()
+        """Of the plan, what no full judgement has covered. The plan is the first one's: failpoints may have come since."""
+        path, done = self.directory / "plan.json", self.done()
+        if path.exists():
+            plan = json.loads(path.read_text())
+        else:
+            path.write_text(json.dumps(plan) + "\n")
         return [fault for fault in plan if fault["no"] not in done]
 
     def fault(self, fault, problems, text=""):
@@ -104,6 +109,7 @@ class Campaign:
         """Exit status: 0 only if nothing was wrong and every fault was made. missing: what was not."""
         unique = list({json.dumps(p, sort_keys=True): p for p in self.problems}.values())
         verdict = {"campaign": self.name, "seed": self.seed, "clean": not unique and not missing, "minutes": round(self.elapsed / 60, 1),
+                   "judged": len(self.done()),
                    **summary, "missing": list(missing), "problems": unique}
         (self.directory / "verdict.json").write_text(json.dumps(verdict, indent=1, default=str) + "\n")
         for p in unique[:40]:
