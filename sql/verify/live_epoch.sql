@@ -1,11 +1,15 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- SPDX-FileCopyrightText: The Takt authors
--- title: a live run's epoch and attempt are those of its last attempt
+-- title: a live run's epoch and attempt are those that its last events tell
 -- invariant: I7
 -- scope: all
+-- The open attempt is in the live row itself: only the events can contradict it.
 select count(*) as examined, count(problem) as violations, to_jsonb(takt.first_20(problem)) as details
-from (select case when l.epoch <> coalesce(a.epoch, 0) or l.attempt <> coalesce(a.no, 0)
-		then format('run %s: the live row says attempt %s of epoch %s, the last attempt is %s of epoch %s', l.run_id, l.attempt,
-			l.epoch, coalesce(a.no, 0), coalesce(a.epoch, 0)) end as problem
-	from takt.live l left join lateral (select a.no, a.epoch from takt.attempt a where a.run_id = l.run_id
-		order by a.no desc limit 1) a on true) c;
+from (select case when l.epoch <> e.epoch or l.attempt <> e.attempt
+		then format('run %s: the live row says attempt %s of epoch %s, the events attempt %s of epoch %s', l.run_id, l.attempt,
+			l.epoch, e.attempt, e.epoch) end as problem
+	from takt.live l cross join lateral (
+		select coalesce(max((i.item ->> 'epoch')::bigint), 0) as epoch, coalesce(max((i.item ->> 'attempt')::int)
+			filter (where i.item ->> 'type' = 'task_dispatched'), 0) as attempt
+		from takt.event e, jsonb_array_elements(e.items) as i(item)
+		where e.run_id = l.run_id and i.item ->> 'type' in ('task_dispatched', 'attempt_taken_over')) e) c;

@@ -187,6 +187,18 @@ def gone_run(c, table, where="true", **more):
     copy_row(c, table, where, run_id=NEW_RUN, **more)
 
 
+def skip_attempt_number(c):
+    """A run's last attempt gets the number behind the next, with all that hangs off it."""
+    run, no = c.c.execute("select run_id, no from attempt_row where no > 1 order by no desc, run_id limit 1").fetchone()
+    for table, column in (("unit_row", "attempt"), ("output", "attempt"), ("attempt_row", "no")):
+        c.c.execute(f"update {table} set {column} = {column} + 1 where run_id = %s and {column} = %s", [run, no])
+
+
+def earlier_attempt(c):
+    """The live run has an attempt before the open one, of which no event tells."""
+    copy_row(c, "attempt_row", "true", run_id="(select run_id from live)", no="1", epoch="0", unit_state="null")
+
+
 # One or more ways of damage a check; each must make exactly it go red.
 DAMAGE = {
     "attempt_count": [
@@ -194,19 +206,17 @@ DAMAGE = {
         lambda c: c.sql("update run set policy = policy || '{\"max_retries\": 0}' where attempts > 1"),
     ],
     "attempt_numbers": [
-        lambda c: c.sql("update attempt set epoch = 1 where no = 2"),
-        lambda c: c.sql(*(f"update {table} set {no} = {no} + 1 where ({no}, run_id) = (select no, run_id from attempt "
-                          "where no > 1 order by no desc, run_id limit 1)"
-                          for table, no in (("unit", "attempt"), ("output", "attempt"), ("attempt", "no")))),
+        lambda c: c.sql("update attempt_row set epoch = 1 where no = 2"),
+        skip_attempt_number,
     ],
     "attempt_ended": [
-        lambda c: c.sql(f"update attempt set state = 'running' where run_id = {FINISHED}"),
-        lambda c: c.sql(f"update attempt set finished_at = null where run_id = {FINISHED}"),
+        lambda c: c.sql(f"update attempt_row set finished_at = null where run_id = {FINISHED}"),
     ],
-    "attempt_run": [lambda c: gone_run(c, "attempt")],
-    "unit_ended": [lambda c: c.sql(f"update unit set state = 'running' where run_id = {FINISHED}")],
-    "unit_attempt": [lambda c: copy_row(c, "unit", "true", attempt="attempt + 7", output_b="0"),
-                     lambda c: gone_run(c, "unit", output_b="0")],
+    "attempt_run": [lambda c: gone_run(c, "attempt_row", unit_state="null")],
+    "unit_ended": [lambda c: c.sql("update unit_row set state = 'running'"),
+                   lambda c: c.sql("update unit_row set finished_at = null")],
+    "unit_attempt": [lambda c: copy_row(c, "unit_row", "true", attempt="attempt + 7", output_b="0"),
+                     lambda c: gone_run(c, "unit_row", output_b="0")],
     "event_run": [lambda c: (gone_run(c, "event", "first_seq = 1", feed_seq="(select max(feed_seq) + 1 from event)"),
                              c.relink())],
     "output_unit": [lambda c: gone_run(c, "output")],
@@ -264,9 +274,10 @@ DAMAGE = {
                    gone_run(c, "event", f"first_seq = 1 and run_id = {FINISHED}",
                             feed_seq="(select max(feed_seq) + 1 from event)", items=ENDLESS), c.relink()),
     ],
-    "live_run": [lambda c: (gone_run(c, "live", epoch="0", attempt="0", state="'queued'")),
+    "live_run": [lambda c: (gone_run(c, "live", epoch="0", attempt="0", state="'queued'", node_id="null")),
                  lambda c: c.sql("update live set task_id = gen_random_uuid()")],
-    "live_epoch": [lambda c: c.sql("update live set epoch = epoch + 1")],
+    "live_epoch": [lambda c: c.sql("update live set epoch = epoch + 1"),
+                   lambda c: (c.sql("update live set attempt = 2"), earlier_attempt(c))],
     "live_overlap": [lambda c: (c.sql("drop index live_one_started"), second_live(c))],
     "decision_once": [
         lambda c: (c.drop_unique("occurrence"), copy_row(c, "occurrence", "decision = 'skipped'", until_at="null", n="1")),
@@ -303,8 +314,8 @@ def second_live(c):
     """A second started run of the live run's task, whole in itself."""
     run = c.one(f"select {NEW_RUN}")
     was = c.one("select run_id from live")
-    for table, key in (("run", "id"), ("live", "run_id"), ("attempt", "run_id"), ("unit", "run_id")):
-        copy_row(c, table, f"{key} = '{was}'", **{key: f"'{run}'"}, **({"output_b": "0"} if table == "unit" else {}))
+    copy_row(c, "run", f"id = '{was}'", id=f"'{run}'")
+    copy_row(c, "live", f"run_id = '{was}'", run_id=f"'{run}'", output_b="0")
     into, values = columns(c, "event", run_id=f"'{run}'", feed_seq="(select max(feed_seq) from event) + first_seq")
     c.sql(f"insert into event ({into}) select {values} from event where run_id = '{was}'")
     renumber_feed(c)
@@ -380,7 +391,7 @@ def test_a_check_that_fails_does_not_end_the_others(broken):
 
 def test_since_leaves_older_months_out(broken):
     first = broken.one("select to_char(now(), 'YYYY-MM')")
-    broken.sql(f"update unit set state = 'running' where run_id = {FINISHED}")
+    broken.sql("update unit_row set state = 'running'")
     assert verify(broken, "--since", first)[0] == 1
     assert verify(broken, "--since", "2099-01")[:2] == (0, {})
 
