@@ -27,6 +27,7 @@ static const enum sql_id statements[] = {
 
 static struct ev_timer timer;
 static struct store *own;
+static bool is_wanted_again;                        /* asked for while a turn was on */
 static enum { NOTHING_OLD, DROPPED, IN_USE } found; /* by the last drop_before */
 
 static void
@@ -39,8 +40,9 @@ end_turn(struct engine *e, double next_s)
 		store_close(s);
 	}
 	ev_timer_stop(e->loop, &timer);
-	ev_timer_set(&timer, next_s, 0);
+	ev_timer_set(&timer, is_wanted_again ? RELOADED_S : next_s, 0);
 	ev_timer_start(e->loop, &timer);
+	is_wanted_again = false;
 }
 
 static void
@@ -165,7 +167,9 @@ on_timer(struct ev_loop *loop, struct ev_timer *w, int revents)
 void
 retention_now(struct engine *e)
 {
-	if (!own)
+	if (own)
+		is_wanted_again = true;
+	else
 		end_turn(e, RELOADED_S);
 }
 

@@ -93,19 +93,14 @@ join bench.task t on t.no = g.task,
 lateral (select case when r < 16273899 then 'completed' when r < 16609443 then 'failed' when r < 16710107 then 'timed_out'
 	when r < 16775538 then 'cancelled' else 'expired' end as state offset 0) s
 order by n""",
-    "attempt": """
-insert into takt.{attempt} (run_id, no, org_id, epoch, node_id, state, opened_at, started_at, finished_at, timeout_s, error_class)
+    "attempt_row": """
+insert into takt.{attempt_row} (run_id, no, org_id, epoch, node_id, state, opened_at, started_at, finished_at, timeout_s, error_class,
+	unit_state, device_id, device_name, address, result)
 select r.id, a, r.org_id, a, bench.uid('node'),
 	case r.state when 'completed' then 'passed' when 'expired' then 'cancelled' else r.state end,
-	r.created_at, r.started_at, r.finished_at, 600, case when r.state in ('failed', 'timed_out') then 'transient' end
-from takt.{run} r, generate_series(1, r.attempts) a""",
-    "unit": """
-insert into takt.{unit} (run_id, attempt, no, org_id, epoch, device_id, device_name, address, state, started_at, finished_at,
-	error_class, result, output_b)
-select r.id, a, 0, r.org_id, a, t.device_id, t.device_name, t.address,
+	r.created_at, r.started_at, r.finished_at, 600, case when r.state in ('failed', 'timed_out') then 'transient' end,
 	case r.state when 'completed' then 'passed' when 'timed_out' then 'failed' when 'expired' then 'cancelled' else r.state end,
-	r.started_at, r.finished_at, case when r.state in ('failed', 'timed_out') then 'transient' end,
-	case when r.state = 'completed' then '{{"message": "hello"}}'::jsonb end, 0
+	t.device_id, t.device_name, t.address, case when r.state = 'completed' then '{{"message": "hello"}}'::jsonb end
 from takt.{run} r join bench.task t on t.id = r.task_id, generate_series(1, r.attempts) a""",
     "event": """
 insert into takt.{event} (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, items)
@@ -214,10 +209,11 @@ def fill_month(cluster, no, first, end, start_n, runs):
         bounds = {}
         for parent, part in names.items():
             # What the migrations or an engine made already goes: it is empty.
-            bounds[parent] = c.execute("select substr(pg_get_expr(relpartbound, oid), 1) from pg_class where oid = to_regclass(%s)",
-                                       [f"takt.{part}"]).fetchone()[0]
+            bounds[parent], options = c.execute("select pg_get_expr(relpartbound, oid), array_to_string(reloptions, ', ') from pg_class "
+                                                "where oid = to_regclass(%s)", [f"takt.{part}"]).fetchone()
             c.execute(f"drop table takt.{part}")
-            c.execute(f"create table takt.{part} (like takt.{parent} including defaults including constraints including storage)")
+            c.execute(f"create table takt.{part} (like takt.{parent} including defaults including constraints including storage)"
+                      + (f" with ({options})" if options else ""))
             c.execute(f"alter table takt.{part} owner to takt_owner")
         for table, text in FILL.items():
             if table in names:

@@ -392,3 +392,19 @@ def test_ctrl_c_of_a_follower_leaves_the_run_alone(dev):
     p.stdout.close()
     run = dev.json("run", "list", "--task", "left alone")[0]["id"]
     wait_until(lambda: dev.json("run", "show", run)["state"] == "completed", 60, "the run")
+
+
+def test_run_hold_and_release(dev):
+    task(dev, "held")
+    run = dev.json("task", "run", "held")
+    wait_until(lambda: dev.json("run", "show", run["id"])["state"] == "completed", 60, "the run")
+    assert dev.takt("run", "hold", run["id"]).returncode == 2
+    assert "is held" in dev.ok("run", "hold", run["code"], "--reason", "for the auditor")
+    assert re.search(r"^held +for the auditor$", dev.ok("run", "show", run["code"]), flags=re.M)
+    assert dev.json("run", "show", run["id"])["hold"]["reason"] == "for the auditor"
+    assert "no longer" in dev.ok("run", "release", run["id"])
+    assert dev.json("run", "show", run["id"])["hold"] is None
+    p = dev.takt("run", "release", run["id"])
+    assert p.returncode != 0 and "not held" in p.stderr
+    assert [r["id"] for r in dev.json("run", "list", "--task", "held", "--from", "2020-01-01T00:00:00Z")] == [run["id"]]
+    assert dev.json("run", "list", "--task", "held", "--to", "2020-01-01T00:00:00Z") == []
