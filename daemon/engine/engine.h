@@ -47,11 +47,11 @@ struct engine {
 	struct runs *runs;     /* runs with an open attempt on this node */
 	struct record *record; /* what units reported and is not committed */
 	struct seal_key *seal;
-	json_t *fenced;  /* record's: stale reports to tell of, or NULL */
-	json_t *plugins; /* dispatch's: the executor's PLUGIN frames by file */
-	json_t *types;   /* task type id -> its descriptor, of loaded plugins only */
+	json_t *fenced;   /* record's: stale reports to tell of, or NULL */
+	json_t *plugins;  /* dispatch's: the executor's PLUGIN frames by file */
+	json_t *types;    /* task type id -> its descriptor, of loaded plugins only */
 	json_t *policies; /* queue's: definitions of runs by run.policy_key */
-	json_t *listed;  /* the executor's UNIT frames since its HELLO */
+	json_t *listed;   /* the executor's UNIT frames since its HELLO */
 	/* Upward calls, set by engine_main.c: slots may be free; a run of ours went to cancelling. */
 	void (*on_units_done)(struct engine *);
 	void (*on_run_cancelling)(struct engine *, const char *run_id, const char *reason);
