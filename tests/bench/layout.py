@@ -12,22 +12,25 @@ takt_engine, as the engine would. `-- params:` names what they get from PARAMS b
 run_id, epoch, attempt. The keys, checks, triggers and policies of the layout are on; what it writes per run is
 a start and an end in one batch, six events. `product` is sql/migrations and sql/engine as they are.
 
-CPU is that of the one backend, WAL the cluster's; time is that spent in the server's answers.
+CPU and instructions are those of the one backend, WAL the cluster's; time is that spent in the server's answers.
 """
 import json
 import pathlib
 import re
+import shutil
+import signal
 import struct
+import subprocess
 import sys
 import time
 import uuid
 
 import psycopg
 
-from common import Counters, TICK_US, cluster, checkpoint, figure, interleave, median, options, own_cpu_us  # noqa: F401
+from common import Counters, cluster, checkpoint, figure, interleave, median, options, own_cpu_us
 
 HERE = pathlib.Path(__file__).resolve().parent
-LAYOUTS = sorted(p.stem for p in (HERE / "layouts").glob("*.sql"))
+LAYOUTS = sorted(p.stem for p in (HERE / "layouts").glob("*.sql")) + ["product"]
 NODE = "00000000-0000-7000-8000-00000000000a"
 
 
@@ -125,11 +128,40 @@ PARAMS = {
     "unit_states": (lambda b: texts(["passed"] * len(b.runs)), 1),
     "ages": (lambda b: bigints([431] * len(b.runs)), 1),
     "offs": (lambda b: bigints([300] * len(b.runs)), 1),
+    "delays": (lambda b: ints([0] * len(b.runs)), 1),
+    "nulls": (lambda b: texts([None] * len(b.runs)), 1),
+    "zeros": (lambda b: bigints([0] * len(b.runs)), 1),
     "ns": (lambda b: ints([6] * len(b.runs)), 1),
     "summaries": (lambda b: texts([compact(SUMMARY)] * len(b.runs)), 1),
     "results": (lambda b: texts(["{}"] * len(b.runs)), 1),
     "items": (lambda b: texts([compact(items(r)) for r in b.runs]), 1),
 }
+
+
+PRODUCT = {
+    "claim:claim": "node, epoch, limit, types_array, classes_array",
+    "claim_notify:feed_notify": "",
+    "end:record": "node, ids, epochs, attempts, was, states, ends, ages, delays, attempt_states, nulls, nulls, summaries, items, "
+                  "ns, unit_states, results, nulls, offs, zeros, zeros",
+    "end_notify:feed_notify": "",
+}
+
+
+class Instructions:
+    """What a process executes in user space meanwhile, by perf: unlike its time the same on a busy machine. 0 without perf."""
+
+    def __init__(self, pid):
+        self.n = 0
+        self.perf = shutil.which("perf") and subprocess.Popen(
+            ["perf", "stat", "-x,", "-e", "instructions:u", "-p", str(pid)], stderr=subprocess.PIPE, text=True)
+        time.sleep(0.3 if self.perf else 0)
+
+    def end(self):
+        if self.perf:
+            self.perf.send_signal(signal.SIGINT)
+            first = self.perf.communicate()[1].partition(",")[0].strip()
+            self.n = int(first) if first.isdigit() else 0
+        return self.n
 
 
 class Batch:
@@ -179,8 +211,12 @@ class Engine:
                 raise RuntimeError(r.error_message.decode())
             results.append(r)
         self.s += time.monotonic() - begun
+        if kind != "claim":
+            return []
         first = results[0]
-        return [[first.get_value(i, k) for k in range(3)] for i in range(first.ntuples)] if first.nfields >= 3 else []
+        names = [first.fname(k) for k in range(first.nfields)]
+        columns = [names.index(name) for name in (b"run_id", b"epoch", b"attempt")]
+        return [[first.get_value(i, k) for k in columns] for i in range(first.ntuples)]
 
     def drain(self, size):
         """Claim and end batches until nothing is claimed; how many runs."""
@@ -194,9 +230,17 @@ class Engine:
             done += len(batch.runs)
 
 
-def product():
-    """The layout and the statements that ship; see PRODUCT in layouts/README.md."""
-    return sections(HERE / "layouts/product.sql")
+def layout_of(name):
+    """A file's sections; the product's own statements with the seed of the first layout."""
+    if name != "product":
+        return sections(HERE / f"layouts/{name}.sql")
+    found = {"ddl": "select 1", **{k: v for k, v in layout_of("classic").items() if k in ("seed", "history")}}
+    found["history"] = found["history"].replace("takt.attempt ", "takt.attempt_row ").replace("takt.unit ", "takt.unit_row ") \
+        .replace("live_check", "live_ends")
+    for part, params in PRODUCT.items():
+        text = (HERE.parents[1] / f"sql/engine/{part.split(':')[1]}.sql").read_text(encoding="utf-8")
+        found[part.split(":")[0]] = f"-- params: {params}\n{text}"
+    return found
 
 
 def migrate(pg, upto):
@@ -208,11 +252,11 @@ def migrate(pg, upto):
 
 
 def measure(name, opts, history):
-    layout = sections(HERE / f"layouts/{name}.sql")
+    layout = layout_of(name)
     with cluster() as pg:
         with pg.connect() as c:
             c.execute("alter role takt_owner set search_path = takt")
-        migrate(pg, 7)
+        migrate(pg, None if name == "product" else 7)
         with pg.connect("takt_owner") as c:
             c.execute(layout["ddl"])
             c.execute("select takt.make_partitions((current_date - interval '1 month')::date, 4)")
@@ -224,17 +268,18 @@ def measure(name, opts, history):
             c.execute(layout["seed"].replace(":runs", str(opts.n)).replace(":kind", "queued"))
         pg.sql("vacuum analyze")
         engine = Engine(pg, layout)
-        stat = subprocess.Popen(["perf", "stat", "-x,", "-e", "instructions:u", "-p", str(engine.pid)], stderr=subprocess.PIPE, text=True) if "--perf" in sys.argv else None
+        counted = Instructions(engine.pid)
         before = own_cpu_us(engine.pid)
         with Counters(pg) as counters:
             done = engine.drain(opts.batch)
             backend = own_cpu_us(engine.pid) - before
+        instructions = counted.end()
         with pg.connect("takt_owner") as c:
             left = c.execute("select count(*) from takt.live").fetchone()[0]
             problems = c.execute(layout["check"]).fetchall() if "check" in layout else []
         engine.c.close()
     assert done == opts.n and left == 0 and not problems, (name, done, left, problems[:3])
-    return {"backend_us": round(backend / done, 1), "server_us": round(counters.values["server_cpu_us"] / done, 1),
+    return {"kilo_instructions": round(instructions / done / 1000, 1), "backend_us": round(backend / done, 1), "server_us": round(counters.values["server_cpu_us"] / done, 1),
             "wal_b": round(counters.values["wal_b"] / done), "per_s": round(done / engine.s)}
 
 
@@ -251,7 +296,7 @@ def main():
         results = interleave(opts.rounds, {n: lambda n=n: measure(n, opts, history) for n in names})
         for n in names:
             figure("layout", n, [r["backend_us"] for r in results[n]], unit="us/run", better="less", history=history,
-                   **{k: median([r[k] for r in results[n]]) for k in ("server_us", "wal_b", "per_s")})
+                   **{k: median([r[k] for r in results[n]]) for k in ("kilo_instructions", "server_us", "wal_b", "per_s")})
 
 
 if __name__ == "__main__":
