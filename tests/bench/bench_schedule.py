@@ -12,7 +12,16 @@ import peers
 from common import (OUT, STATEMENTS, Counters, Takt, checkpoint, figure, interleave, options, percentile, quiet,
                     statements_begin, statements_text, wait_until, wanted)
 
-AHEAD_S = 6
+AHEAD_S = 5
+
+
+def come_due(t, n, skip=0):
+    """n schedules, all in the same second soon; that second."""
+    at = t.one("select date_trunc('second', now()) + %s * interval '1 s'", AHEAD_S)
+    t.one("update takt.schedule set next_due_at = %s where id in (select id from takt.task order by id limit %s offset %s)", at, n, skip)
+    if t.one("select now() >= %s", at):
+        raise RuntimeError("the load took longer than the time ahead")
+    return at
 
 
 def add_schedules(t, n, task_type, expr, due):
@@ -32,10 +41,8 @@ def burst_round(n, executor="null", max_units=2000):
         t.start()
         wait_until(lambda: t.one("select count(*) from takt.plugin"), 60, "the engine to know its executor")
         checkpoint(t.pg)
-        due = t.one(f"select date_trunc('second', now()) + interval '{AHEAD_S} s'")
-        add_schedules(t, n, kind, "0 0 1 1 *", f"'{due.isoformat()}'::timestamptz")
-        if t.one("select now() >= %s", due):
-            raise RuntimeError("the load took longer than the time ahead")
+        add_schedules(t, n, kind, "0 0 1 1 *", "now() + interval '1 year'")
+        due = come_due(t, n)
         with Counters(t.pg, engine=t.node.engine.pid) as c:
             wait_until(lambda: t.one("select count(*) from takt.run where state is not null") >= n, 120, "all runs to end")
         late = [ms for (ms,) in t.owner.execute(
@@ -71,13 +78,9 @@ def units(opts):
 
 def tick_once(t, i, due, statements=False):
     """Tick number i on this cluster: the next `due` schedules come due together."""
-    checkpoint(t.pg)
-    at = t.one("select date_trunc('second', now()) + interval '5 s'")
-    t.one("""update takt.schedule set next_due_at = %s where id in
-             (select id from takt.task order by id limit %s offset %s)""", at, due, i * due)
     t.pg.sql("vacuum analyze takt.schedule")
-    if t.one("select now() >= %s", at):
-        raise RuntimeError("the load took longer than the time ahead")
+    checkpoint(t.pg)
+    at = come_due(t, due, i * due)
     if statements:
         statements_begin(t.pg)
     wait_until(lambda: t.one("select now() > %s::timestamptz - interval '200 ms'", at), 60, "the due time")
