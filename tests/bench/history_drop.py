@@ -18,6 +18,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from history import Cluster, token  # noqa: E402
+from gateway import uuid7  # noqa: E402
 
 GOAL_MS = 1000
 
@@ -67,11 +68,10 @@ def writer(cluster):
     task, org = c.execute("select id, org_id from takt.task limit 1").fetchone()
 
     def step():
-        c.execute("""with id as (select bench.run_id((extract(epoch from clock_timestamp()) * 1000)::bigint, random()::text) as id),
-            made as (insert into takt.run (id, org_id, code, task_id, task_revision, task_name, task_type, trigger, created_at, policy)
-                select id, %(org)s, 'BENCHRUN', %(task)s, 1, 'n', 'hello', 'manual', now(), '{}' from id returning id)
+        c.execute("""with made as (insert into takt.run (id, org_id, code, task_id, task_revision, task_name, task_type, trigger, created_at, policy)
+                values (%(id)s, %(org)s, 'BENCHRUN', %(task)s, 1, 'n', 'hello', 'manual', now(), '{}') returning id)
             insert into takt.live (run_id, org_id, task_id, state, next_at, queue_depth)
-            select id, %(org)s, %(task)s, 'queued', now() + interval '10 years', false from made""", {"org": org, "task": task})
+            select id, %(org)s, %(task)s, 'queued', now() + interval '10 years', false from made""", {"id": uuid7(), "org": org, "task": task})
     return step
 
 
@@ -113,12 +113,13 @@ def main():
             join takt.org o on o.id = r.org_id where o.name = 'default' and r.state is not null and r.id < takt.uuid_floor(%s)
             order by r.id desc limit 1 on conflict do nothing""", [end])
         kept = {str(r[0]) for r in c.execute("select run_id from takt.run_hold where run_id < takt.uuid_floor(%s)", [end])}
+        listed = {max(kept)}
         live = {str(r[0]) for r in c.execute("select run_id from takt.live where run_id < takt.uuid_floor(%s)", [end])}
         print(json.dumps({"month": month, "runs": rows, "mb": size, "held": len(kept), "live": len(live)}), flush=True)
         with cluster.connect("takt_auditor") as reader, reader.transaction():
             reader.execute("select from takt.run where id = gen_random_uuid()")
-            refused, _, wrong_1 = attempt(cluster, "somebody reads", f"{end}T00:00:00Z", kept, end)
-        dropped, took, wrong_2 = attempt(cluster, "a month", f"{end}T00:00:00Z", kept, end)
+            refused, _, wrong_1 = attempt(cluster, "somebody reads", f"{end}T00:00:00Z", listed, end)
+        dropped, took, wrong_2 = attempt(cluster, "a month", f"{end}T00:00:00Z", listed, end)
         left = {str(r[0]) for r in c.execute("select id from takt.run where id < takt.uuid_floor(%s)", [end])}
         events = c.execute("select count(distinct run_id) from takt.event where run_id = any(%s::uuid[])", [list(left)]).fetchone()[0]
         whole = left == kept | live and events == len(left)
