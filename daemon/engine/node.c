@@ -124,9 +124,10 @@ on_entered(void *arg, const PGresult *res, const struct err *err)
 void
 node_enter(struct engine *e, void (*done)(struct engine *))
 {
-	char boot[40];
+	char boot[40], epoch[24];
 
 	entered = done;
+	snprintf(epoch, sizeof(epoch), "%lld", (long long)e->node_epoch);
 	boot_id(boot);
 	const struct store_param up[] = {STORE_TEXT(e->node_id.s), STORE_TEXT(e->conf->node_name),
 	    STORE_TEXT(boot), STORE_TEXT(PACKAGE_VERSION), STORE_TEXT(e->node_epoch ? "0" : "1")};
@@ -135,6 +136,10 @@ node_enter(struct engine *e, void (*done)(struct engine *))
 
 	e->lease_sent_ms = clock_boottime_ms();
 	/* One transaction: without the lock there is no incarnation. */
+	if (e->node_epoch)
+		store_send(e->store, SQL_ENGINE_NODE_END_OLD,
+		    (struct store_param[]){STORE_TEXT(e->node_id.s), STORE_TEXT(epoch)}, 2, NULL,
+		    NULL);
 	store_send(e->store, SQL_ENGINE_NODE_LOCK, up, 1, on_locked, e);
 	store_send(e->store, SQL_ENGINE_NODE_UP, up, ARRAY_LEN(up), on_up_row, e);
 	store_send(e->store, SQL_ENGINE_SEAL_KEY_PUT, key, ARRAY_LEN(key), NULL, NULL);

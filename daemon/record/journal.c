@@ -129,7 +129,7 @@ lease_lost(const struct engine *e, struct unit *u)
 {
 	const json_t *type = json_object_get(e->types, u->run->task_type);
 	bool is_rerun =
-	    !u->started_us || strcmp(json_get_str(type, "recovery", "fail"), "rerun") == 0;
+	    !u->was_started || strcmp(json_get_str(type, "recovery", "fail"), "rerun") == 0;
 
 	u->outcome.class = is_rerun ? RC_transient : RC_permanent;
 	u->outcome.is_lost = true;

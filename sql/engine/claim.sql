@@ -17,7 +17,8 @@ with me as materialized (
 			then (r.policy ->> 'timeout_seconds')::int else 3600 end as timeout_s,
 		nullif(r.policy -> 'target', 'null') as target
 	from takt.live l join takt.run r on r.id = l.run_id
-	where l.state = 'queued' and l.next_at <= now()
+	-- queued means now: next_at orders, and a database whose clock was set back makes nobody wait
+	where l.state = 'queued'
 	and r.task_type = any ($4::text[])
 	and (l.attempt > 0 or not l.queue_depth or not exists (select from takt.live o
 		where o.task_id = l.task_id and o.queue_depth and o.attempt > 0))
