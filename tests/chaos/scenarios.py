@@ -584,20 +584,25 @@ def lost_answer(s, faults):
         s.wait_state(run, "completed")
 
 
-@scene(reader=False, settings={"wal_writer_delay": "10s"})
+@scene(reader=False, settings={"wal_writer_delay": "10s", "bgwriter_lru_maxpages": "0", "autovacuum": "off"})
 def server_killed(s, faults):
-    """kill -9 of PostgreSQL right after the client was told that its runs are there."""
+    """kill -9 of PostgreSQL right after the client was told that its run is there; nothing else is written then."""
     s.start()
     s.define("hello", "hello")
+    node = s.rig.nodes[0]
     runs = [s.run("hello") for _ in range(3)]
-    if faults:
+    for run in runs:
+        s.wait_end(run)
+    for _ in range(3) if faults else ():
         with s.fault("postgres"):
-            runs += [s.run("hello") for _ in range(3)]
+            node.kill("executor")
+            s.wait(lambda: s.rig.query("select 1 from takt.plugin") and not node.pids("executor"), "the executor's end")
+            s.run("hello")
             s.rig.kill_postgres()
             s.sleep(1)
             s.rig.start_postgres()
-            s.wait(s.rig.nodes[0].is_up, "the node")
-    s.sleep(3)
+            node.start()
+            s.wait(node.is_up, "the node")
 
 
 @scene(reader=False)
