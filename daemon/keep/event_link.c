@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * A link is a transaction of its own between those of the jobs. LINK_ROWS bounds how long these wait
- * for it (5 us a row); what is left over comes MORE_S later. Nothing is kept in memory: each link is
- * computed from the chain's last row, so that a crash between two links, or two engines that link
- * the same dead node, need no care.
+ * A link is a transaction of its own between those of the jobs. LINK_ROWS bounds how long these
+ * wait for it (5 us a row); what is left over comes MORE_S later. Nothing is kept in memory: each
+ * link is computed from the chain's last row, so that a crash between two links, or two engines
+ * that link the same dead node, need no care.
  */
 #include "daemon/keep/event_link.h"
 
