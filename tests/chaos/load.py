@@ -240,6 +240,8 @@ class Load:
     def quiet(self):
         """No new work: no commands, no schedules. Lasts."""
         self.hold.set()
+        # Of the moment before: what falls due while one after the other is disabled need not be decided.
+        until = self.rig.query("select extract(epoch from now())::float8")[0][0]
         for name in SCHEDULES if self.with_schedules else ():
             def disabled(path=f"/tasks/{self.tasks[name]}/disable"):
                 try:
@@ -248,7 +250,7 @@ class Load:
                     return False
             wait_until(disabled, 30, f"'{name}' to be disabled")
         wait_until(lambda: self.open_commands == 0, 60, "the open commands")
-        return self.rig.query("select extract(epoch from now())::float8")[0][0]
+        return until
 
     def settle(self, limit_s=90):
         """After quiet(): wait until nothing is live and the readers have seen the end; what is left of it."""
