@@ -68,6 +68,10 @@ class Clocks:
 
     def close(self):
         shutil.rmtree(self.directory, ignore_errors=True)
+        for path in pathlib.Path("/dev/shm").glob("*faketime_s*_*"):  # of processes that were killed
+            pid = path.name.rpartition("_")[2]
+            if pid.isdigit() and not alive(int(pid)):
+                path.unlink(missing_ok=True)
 
 
 class Deadlines(threading.Thread):
