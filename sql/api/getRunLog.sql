@@ -11,15 +11,17 @@ sized as (
 		and (a.q ->> 'unit' is null or o.unit_no = (a.q ->> 'unit')::int)
 		and (a.q ->> 'offset' is null or o.off + o.raw_b > (a.q ->> 'offset')::bigint)),
 chunk as (
-	select s.attempt, s.unit_no, s.off, u.device_name, u.output_cut_b, encode(o.data, 'base64') as data, s.raw_b
+	-- The unit by a subquery: a join would read the view whole.
+	select s.attempt, s.unit_no, s.off, encode(o.data, 'base64') as data, s.raw_b,
+		(select jsonb_build_object('device', u.device_name, 'cut', u.output_cut_b) from takt.unit u
+			where u.run_id = o.run_id and u.attempt = o.attempt and u.no = o.unit_no) as unit
 	from sized s, a, takt.output o
-	left join takt.unit u on u.run_id = o.run_id and u.attempt = o.attempt and u.no = o.unit_no
 	where s.before < 4194304 and o.run_id = a.run and o.attempt = s.attempt and o.unit_no = s.unit_no and o.off = s.off)
 select case when a.run is null then 404 else 200 end as status,
 	case when a.run is null then takt.not_found('run', $1::jsonb #>> '{path,id}')
 	else jsonb_build_object(
 		'chunks', (select coalesce(jsonb_agg(jsonb_build_object('attempt', c.attempt, 'unit', c.unit_no, 'off', c.off,
-			'device', coalesce(c.device_name, ''), 'cut', c.output_cut_b, 'raw_b', c.raw_b, 'zstd', c.data)
+			'device', coalesce(c.unit ->> 'device', ''), 'cut', c.unit -> 'cut', 'raw_b', c.raw_b, 'zstd', c.data)
 			order by c.attempt, c.unit_no, c.off), '[]') from chunk c),
 		'more', (select jsonb_build_object('attempt', s.attempt, 'unit', s.unit_no, 'off', s.off)
 			from sized s where s.before >= 4194304 order by s.before limit 1)) end as body
