@@ -15,8 +15,8 @@ import history  # noqa: E402
 from pg import Pg  # noqa: E402
 
 MONTHS = 5
-OF_A_RUN = {"run": "id", "run_amiss": "run_id", "attempt": "run_id", "unit": "run_id", "event": "run_id", "output": "run_id",
-            "occurrence": "run_id"}
+OF_A_RUN = {"run": "id", "run_amiss": "run_id", "attempt": "run_id", "unit": "run_id", "event": "run_id", "event_mark": "run_id",
+            "output": "run_id", "occurrence": "run_id"}
 SPANS = history.months(MONTHS)
 
 

@@ -271,12 +271,11 @@ def test_two_nodes_in_one_run(rig):
     two.close()
 
 
-def many_events(rig, engine, run, n):
+def many_events(engine, run, n):
     """n commits of one event each, as one transaction."""
     with engine.lock:
-        task = engine.c.execute("select task_id from takt.run where id = %s", (run,)).fetchone()[0]
         for i in range(n):
-            engine._event(run, rig.orgs["default"], task, [{"type": "progress", "i": i}])
+            engine._event(run, [{"type": "progress", "i": i}])
         engine.c.commit()
 
 
