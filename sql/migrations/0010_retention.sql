@@ -164,8 +164,10 @@ begin
 			execute format('alter table takt.%I detach partition takt.%I', v_table.name, v_old);
 			execute format('insert into takt.%I select * from takt.%I where %s', v_new, v_old,
 				case when v_table.is_time then '(task_id, due_at) in (select * from unnest($2, $3))'
-				when v_table.name = 'event_batch' then 'id = any ($4)'
-				else format('%I = any ($1)', v_table.key) end) using v_runs, p_tasks, p_due, v_batches;
+				when v_table.name = 'event_batch'
+					then 'id = any ($4) and (run_ids && $1 or run_ids[cardinality(run_ids)] >= $5)'
+				else format('%I = any ($1)', v_table.key) end) 
+				using v_runs, p_tasks, p_due, v_batches, v_bound;
 			get diagnostics v_n = row_count;
 			v_sum := v_sum + v_n;
 			execute format('drop table takt.%I', v_old);
