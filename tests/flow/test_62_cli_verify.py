@@ -268,7 +268,6 @@ DAMAGE = {
         lambda c: c.sql("update live set event_seq = event_seq + 1"),
     ],
     "event_walk": [
-        lambda c: c.sql("update live set last_batch = null"),
         lambda c: c.sql(f"update run set last_batch = uuid_v7() where id = {FINISHED}"),
         lambda c: c.sql("insert into event_mark select run_id, first_seq + jsonb_array_length(items) - 1, org_id, uuid_v7() "
                         "from event where first_seq = 3 limit 1"),
@@ -378,6 +377,12 @@ def test_an_end_is_missing(broken):
     broken.sql("delete from live")
     _, violations, _ = verify(broken)
     assert {"run_live", "event_fold"} <= set(violations)
+
+
+def test_a_live_run_lost_its_events(broken):
+    """The checks of live rows read a run's events from its newest row on."""
+    broken.sql("update live set last_batch = null")
+    assert set(verify(broken)[1]) == {"event_walk", "event_fold", "live_epoch"}
 
 
 def test_heads_show_what_was_cut_off_or_made_anew(broken, tmp_path):
