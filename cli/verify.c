@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * `takt verify`: every check of sql/verify/ on one snapshot, one line each. A check's statement gives
- * one row: rows examined, violations, the first 20 of them; those made month by month are added up.
+ * `takt verify`: every check of sql/verify/ on one snapshot, one line each. A check's statement
+ * gives one row: rows examined, violations, the first 20 of them; those made month by month are
+ * added up.
  * Exit codes are its own: 0 clean, 1 violations, 2 something could not be checked.
  */
 #include <fcntl.h>

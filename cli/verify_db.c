@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* Where the database is, and whether this connection can tell the truth about it; see verify_db.h. */
+/* Where the database is, and whether this connection sees the truth; see verify_db.h. */
 #include "cli/verify_db.h"
 
 #include <confuse.h>
@@ -14,7 +14,7 @@
 
 #define CONF_MAX 65536
 
-/* A sequential reading of everything, for nobody who waits: hash and sort in memory, notice Ctrl-C. */
+/* Everything is read once, and nobody waits: hash and sort in memory, notice Ctrl-C. */
 #define SETTINGS                                                                                  \
 	"-c search_path=takt -c timezone=UTC -c jit=off -c work_mem=64MB -c statement_timeout=0 " \
 	"-c client_connection_check_interval=1s -c plan_cache_mode=force_custom_plan"

@@ -344,6 +344,23 @@ start_problem(const struct plugin *p, int input_fd, const char **class, const ch
 	return NULL;
 }
 
+/*
+ * A unit runs once. One that was settled and is to be started anew ran for a database that has forgotten
+ * it (a failover that lost commits): what it left is told again. Of another epoch's nothing is known here.
+ */
+static void
+start_again(struct unit *u, int64_t epoch)
+{
+	if (u->meta.epoch != epoch)
+		refuse(u->meta.unit, epoch, "transient", "executor.held",
+		    "this executor still holds the unit with another epoch", "");
+	else if (u->is_settled) {
+		log_warn(LOG_EXEC, "unit %s has run and was settled, told again", u->meta.unit);
+		stream_start(u, 0);
+		stream_pump();
+	}
+}
+
 void
 unit_on_start(const json_t *j, int input_fd)
 {
@@ -352,7 +369,7 @@ unit_on_start(const json_t *j, int input_fd)
 	const char *class, *code, *problem;
 	struct unit_meta m = {.epoch = json_get_int(j, "epoch", 0)};
 	struct plugin *p = plugins_find(type);
-	const struct unit *known;
+	struct unit *known;
 
 	if (!unit_id_valid(id) || m.epoch < 1 || strlen(type) >= sizeof(m.type)) {
 		refuse(id, m.epoch, "internal", "executor.bad_start",
@@ -361,9 +378,7 @@ unit_on_start(const json_t *j, int input_fd)
 	}
 	known = unit_find(id);
 	if (known) {
-		if (known->meta.epoch != m.epoch)
-			log_warn(LOG_EXEC, "unit %s is held with epoch %lld, START has %lld", id,
-			    (long long)known->meta.epoch, (long long)m.epoch);
+		start_again(known, m.epoch);
 		return;
 	}
 	m.is_killed_without_lease = !strcmp(json_get_str(j, "on_lease_loss", ""), "kill");

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * A link is a transaction of its own between those of the jobs. LINK_ROWS bounds how long these wait
- * for it (about 6 us a run told, up to 200 of them a row); what is left over comes MORE_S later. Nothing is kept in memory: each link is
- * computed from the chain's last row, so that a crash between two links, or two engines that link
- * the same dead node, need no care.
+ * A link is a transaction of its own between those of the jobs. LINK_ROWS bounds how long these
+ * wait for it (each row has what one commit told, up to some hundred runs); what is left over comes
+ * MORE_S later. Nothing is kept in memory: each link is computed from the chain's last row, so that
+ * a crash between two links, or two engines that link the same dead node, need no care.
  */
 #include "daemon/keep/event_link.h"
 

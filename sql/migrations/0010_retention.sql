@@ -343,7 +343,9 @@ language plpgsql stable security definer set search_path = pg_catalog, takt, pg_
 begin
 	return coalesce(takt.current_org() = case when p_device is null
 		then (select r.org_id from takt.run r where r.task_id = p_task order by r.id desc limit 1)
-		else (select u.org_id from takt.unit u where u.device_id = p_device order by u.run_id desc limit 1) end, false);
+		else coalesce((select a.org_id from takt.attempt_row a where a.device_id = p_device order by a.run_id desc limit 1),
+			(select u.org_id from takt.unit_row u where u.device_id = p_device order by u.run_id desc limit 1),
+			(select l.org_id from takt.live l where l.device_id = p_device and l.node_id is not null limit 1)) end, false);
 end $$;
 
 -- Runs in the states p_states (null: any), the newest first, at least p_n if there are so many. It looks for 20 ms; p_end
@@ -369,9 +371,20 @@ begin
 			from (select r from takt.run r where r.org_id = v_org and (p_task is null or r.task_id = p_task)
 				and r.id < p_before and r.id >= p_from order by r.id desc limit v_chunk) w;
 		else
-			v_seen := array(select distinct u.run_id from takt.unit u
-				where u.device_id = p_device and u.run_id < p_before and u.run_id >= p_from
-				order by u.run_id desc limit v_chunk);
+			-- The view `unit` would be read whole.
+			v_seen := array(select distinct x.run_id from (
+					(select distinct a.run_id from takt.attempt_row a
+					where a.device_id = p_device and a.run_id < p_before and a.run_id >= p_from
+					order by a.run_id desc limit v_chunk)
+					union all
+					(select distinct u.run_id from takt.unit_row u
+					where u.device_id = p_device and u.run_id < p_before and u.run_id >= p_from
+					order by u.run_id desc limit v_chunk)
+					union all
+					(select l.run_id from takt.live l
+					where l.device_id = p_device and l.node_id is not null and l.run_id < p_before and l.run_id >= p_from
+					order by l.run_id desc limit v_chunk)) x
+				order by x.run_id desc limit v_chunk);
 			-- Of rare states without a look at the runs that are not wanted.
 			v_ids := case when p_states is null or 'completed' = any (p_states) then v_seen else array(
 				select a.run_id from takt.run_amiss a
@@ -390,7 +403,7 @@ begin
 			p_end := p_before;
 			exit;
 		end if;
-		v_chunk := 500;
+		v_chunk := 250;
 	end loop;
 end $$;
 

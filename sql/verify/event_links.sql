@@ -14,9 +14,11 @@ from (select case
 		when incarnation < was_incarnation or first_feed <> case incarnation when was_incarnation then was_feed + 1 else 1 end
 			then format('chain %s: link %s begins at %s-%s, the one before ends at %s-%s', node_no, link_no, incarnation,
 				first_feed, was_incarnation, was_feed)
-		when exists (select from takt.event_batch e where e.node_no = l.node_no
+		-- the first row behind the link before: found by one step in the index, where a range would be two conditions
+		when (select (e.incarnation, e.feed_first) < (l.incarnation, l.first_feed) from takt.event_batch e
+				where e.node_no = l.node_no
 				and (e.incarnation, e.feed_last) > (coalesce(l.was_incarnation, -1), coalesce(l.was_feed, 0))
-				and (e.incarnation, e.feed_last) < (l.incarnation, l.first_feed))
+				order by e.incarnation, e.feed_last limit 1)
 			then format('chain %s: there are events before link %s that no link has', node_no, link_no)
 		end as problem
 	from (select *, lag(link_no) over chain as was_no, lag(hash) over chain as was_hash,

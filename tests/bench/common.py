@@ -52,6 +52,8 @@ def options(**defaults):
     p.add_argument("--only", default="", help="comma-separated parts or peers; all without")
     p.add_argument("--quick", action="store_true", help="one round of a tenth: does it work at all?")
     opts = p.parse_args()
+    for sig in (signal.SIGTERM, signal.SIGINT):  # also from the background: clusters and nodes are ended in order
+        signal.signal(sig, lambda number, _frame: sys.exit(128 + number))
     if opts.quick:
         opts.rounds, opts.n = 1, max(1, opts.n // 10)
     opts.only = [x for x in opts.only.split(",") if x]

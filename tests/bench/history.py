@@ -15,7 +15,7 @@ another layout needs another entry of FILL only.
 
 What it is like: four organisations (`tiny` has two tasks and 200 runs), 1,000 tasks of which the first has half of
 all runs, 2,000 devices, 97 % completed, 2 % failed, 0.6 % timed_out, 0.39 % cancelled, 0.01 % expired; 300 live runs
-that no engine may start yet, 20 of them in the oldest month. Tokens: token(org, role).
+(waiting for a retry in ten years), 20 of them in the oldest month. Tokens: token(org, role).
 """
 import argparse
 import concurrent.futures
@@ -129,6 +129,7 @@ insert into takt.{occurrence} (task_id, due_at, schedule_id, org_id, decision, r
 select r.task_id, r.due_at, r.task_id, r.org_id, 'fired', 'due', r.id, r.created_at from takt.{run} r where r.due_at is not null
 on conflict do nothing""",
 }
+# Unfinished runs that no engine may start yet: their first attempt failed and the next one is years away.
 LIVE = """
 with made as (
 	insert into takt.run (id, org_id, code, task_id, task_revision, task_name, task_type, trigger, actor, created_at, policy)
@@ -141,12 +142,19 @@ with made as (
 , told as (
 	insert into takt.event_batch (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, first_seqs, prevs, items)
 	select bench.run_id((extract(epoch from created_at) * 1000)::bigint, 'told' || id), org_id, (select no from takt.node where name = 'history'),
-		1, f, f, created_at, array[id], array[task_id], array[1], array[null::uuid],
-		array['[{"type": "task_created", "state": "queued", "severity": "info"}]'::json]
-	from (select *, 100000000 + row_number() over () as f from made) m)
+		1000, f, f, created_at, array[id], array[task_id], array[1], array[null::uuid],
+		array['[{"type": "task_created", "state": "queued", "severity": "info", "at": "2026-01-01T00:00:00.000000Z"},
+		{"type": "task_dispatched", "state": "dispatched", "severity": "info", "attempt": 1, "epoch": 1, "at": "2026-01-01T00:00:00.000000Z"},
+		{"type": "task_retrying", "state": "retry_wait", "severity": "warning", "at": "2026-01-01T00:00:00.000000Z"}]'::json]
+	from (select *, row_number() over () as f from made) m)
+, tried as (
+	insert into takt.attempt_row (run_id, no, org_id, epoch, node_id, state, opened_at, finished_at, timeout_s, error_class, unit_state)
+	select id, 1, org_id, 1, bench.uid('node'), 'failed', created_at, created_at, 600, 'transient', 'failed' from made)
 insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, queue_depth, last_batch)
-select id, org_id, task_id, 'queued', now() + interval '10 years', 1, false,
-	bench.run_id((extract(epoch from created_at) * 1000)::bigint, 'told' || id) from made
+select id, org_id, task_id, 'queued', now() + interval '10 years', 3, false,
+	bench.run_id((extract(epoch from created_at) * 1000)::bigint, 'told' || id) from made;
+update takt.live set state = 'dispatched', epoch = 1, attempt = 1, node_id = bench.uid('node');
+update takt.live set state = 'retry_wait', node_id = null
 """
 
 
@@ -252,7 +260,7 @@ def populate(cluster, runs, n_months, jobs=2):
         for job in jobs:
             job.result()
     with cluster.connect() as c:
-        c.execute(LIVE, {"first": spans[0][0]})
+        psycopg.ClientCursor(c).execute(LIVE, {"first": spans[0][0]})
         c.execute("vacuum analyze")
 
 

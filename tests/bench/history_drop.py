@@ -71,7 +71,7 @@ def writer(cluster):
         c.execute("""with made as (insert into takt.run (id, org_id, code, task_id, task_revision, task_name, task_type, trigger, created_at, policy)
                 values (%(id)s, %(org)s, 'BENCHRUN', %(task)s, 1, 'n', 'hello', 'manual', now(), '{}') returning id)
             insert into takt.live (run_id, org_id, task_id, state, next_at, queue_depth)
-            select id, %(org)s, %(task)s, 'queued', now() + interval '10 years', false from made""", {"id": uuid7(), "org": org, "task": task})
+            select id, %(org)s, %(task)s, 'queued', now(), false from made""", {"id": uuid7(), "org": org, "task": task})
     return step
 
 

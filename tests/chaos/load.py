@@ -240,6 +240,8 @@ class Load:
     def quiet(self):
         """No new work: no commands, no schedules. Lasts."""
         self.hold.set()
+        # Of the moment before: what falls due while one after the other is disabled need not be decided.
+        until = self.rig.query("select extract(epoch from now())::float8")[0][0]
         for name in SCHEDULES if self.with_schedules else ():
             def disabled(path=f"/tasks/{self.tasks[name]}/disable"):
                 try:
@@ -248,7 +250,7 @@ class Load:
                     return False
             wait_until(disabled, 30, f"'{name}' to be disabled")
         wait_until(lambda: self.open_commands == 0, 60, "the open commands")
-        return self.rig.query("select extract(epoch from now())::float8")[0][0]
+        return until
 
     def settle(self, limit_s=90):
         """After quiet(): wait until nothing is live and the readers have seen the end; what is left of it."""
@@ -275,8 +277,10 @@ class Load:
 class FeedReader:
     """Reads the feed of events with SQL, by (node, incarnation, number), as a gateway would; survives the server."""
 
-    ROWS = ("select run_id::text, first_seq, incarnation, feed_seq, jsonb_array_length(items) from takt.event where node_no = %s "
-            "and (incarnation, feed_seq) > (%s, %s) order by incarnation, feed_seq limit 1000")
+    # Whole rows, as they were committed: the cursor is always at the end of one.
+    ROWS = ("select r.run_id::text, r.first_seq, b.incarnation, b.feed_first + r.i - 1, json_array_length(r.items) from (select * from "
+            "takt.event_batch where node_no = %s and (incarnation, feed_last) > (%s, %s) order by incarnation, feed_last limit 200) b, "
+            "unnest(b.run_ids, b.first_seqs, b.items) with ordinality r(run_id, first_seq, items, i) order by 3, 4")
 
     def __init__(self, rig):
         self.rig, self.stopping, self.is_ready, self.count = rig, threading.Event(), False, 0

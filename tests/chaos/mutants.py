@@ -134,6 +134,7 @@ def verdict(mutant, real, peace, faulty):
 def make(c, left, directory, jobs):
     """Build one after the other, play beside that; (fault, mutant, its three results or None) in order."""
     tree = Tree(directory)
+    known = {m.name: m for m in mutants()}
     real_programs, reals, waiting = tree.programs(), {}, collections.deque()
 
     def take():
@@ -144,7 +145,7 @@ def make(c, left, directory, jobs):
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         for fault in left:
-            mutant = fault.pop("mutant")
+            mutant = known[fault["mutant"]]
             if c.is_over():
                 waiting.append((fault, mutant, []))
                 continue
@@ -176,7 +177,7 @@ def main():
         ("--only", {"help": "names, with commas"}), ("--jobs", {"type": int, "default": 3, "help": "scenes beside each other"}),
         ("--work", {"help": "directory for the copied tree (default: build-chaos/mutants)"}),
         ("--list", {"action": "store_true", "help": "only say what there is, and that it applies to the tree"})])
-    plan = [{"no": n + 1, "kind": "mutant", "node": None, "mutant": m} for n, m in enumerate(mutants())
+    plan = [{"no": n + 1, "kind": "mutant", "node": None, "mutant": m.name} for n, m in enumerate(mutants())
             if not c.args.only or m.name in c.args.only.split(",")]
     directory = pathlib.Path(c.args.work) if c.args.work else SOURCE / "build-chaos/mutants"
     directory.mkdir(parents=True, exist_ok=True)
@@ -188,7 +189,7 @@ def main():
         real, peace, faulty = results
         wrong = verdict(mutant, real, peace, faulty)
         red = sorted({p["invariant"] for p in faulty["problems"]})
-        fault.update(mutant=mutant.name, what=mutant.what, invariant=mutant.invariant, also=mutant.also, scene=mutant.scene,
+        fault.update(what=mutant.what, invariant=mutant.invariant, also=mutant.also, scene=mutant.scene,
                      red_by=red, example=next((p["what"] for p in faulty["problems"] if p["invariant"] == mutant.invariant), None),
                      seconds={"real": real["seconds"], "peace": peace["seconds"], "faults": faulty["seconds"]})
         problems = [{"invariant": "mutant", "what": f"{mutant.name}: {w}"} for w in wrong]

@@ -145,6 +145,8 @@ class Net(Scene):
         fault["healed"] = self.now()
         claims = {n.name: self.claims(n, fault["at"], fault["healed"]) for n in nodes}
         fault["last_claim_s"] = {name: round(max(found), 1) for name, found in claims.items() if found}
+        if fault["what"] == "forgotten" and fault["down_s"] > FENCE_S + RESUME_S:
+            fault["without_healing"] = all(node.has_lease() for node in nodes)
         for node in nodes:
             self.proxies[node.name].heal(reset=fault["what"] in RESET_AT_HEALING)
         fault["resumed_s"] = self._resumed(nodes, fault["healed"])
@@ -173,6 +175,8 @@ class Net(Scene):
             for node, last in fault["last_claim_s"].items():
                 if last > FENCE_S + SLACK_S:
                     found.append(judge.problem("I7", f"{node} claimed {last} s after its link was cut ({fault['what']})"))
+        if not fault.get("without_healing", True):
+            found.append(judge.problem("I18", f"{fault['nodes']}: no new connection {fault['down_s']} s after the old one was forgotten"))
         for node, after in fault.get("resumed_s", {}).items():
             if after is None or after > RESUME_S:
                 found.append(judge.problem("I18", f"{node}: {fault['what']} for {fault['down_s']} s; work resumed "

@@ -33,6 +33,7 @@ from failpoints import Failpoints  # noqa: E402
 
 LIMIT_S = 60
 SCENES = {}
+SECOND = "select 1 from takt.live where run_id = %s and attempt = 2 and state = 'running'"
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
@@ -272,19 +273,37 @@ def stopped_engine(s, faults, type="witness", steps=50, step_ms=500, stop_s=0, r
         s.wait_state(run, "completed")
         return
     node = s.node_of(run)
-    attempt = "select 1 from takt.live where run_id = %s and attempt = 2 and state = 'running'"
     with s.fault("stop", node):
         pids = s.signal(node, "engine", signal.SIGSTOP)
         if stop_s:
             s.sleep(stop_s)
         else:
-            s.wait(lambda: s.has_ended(run) or s.rig.query(attempt, run),
+            s.wait(lambda: s.has_ended(run) or s.rig.query(SECOND, run),
                    "another node to go on", 70)
             s.sleep(3)
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
         s.wait(node.has_lease, "the lease of the engine that woke up")
     s.wait_end(run, 90)
+
+
+@scene(nodes=2)
+def late_report(s, faults):
+    """An engine is stopped with a result in its hands, and sends it when another attempt runs elsewhere."""
+    s.start()
+    s.define("silent", "witness", {"steps": 1, "step_ms": 8000 if faults else 3000}, max_retries=3)
+    run = s.run("silent")
+    s.wait_running(run)
+    node = s.node_of(run)
+    if faults:
+        s.sleep(2)  # what the step has brought is committed
+        with s.fault("stop", node):
+            s.die_at(node, "record.send", "stop")
+            s.wait(lambda: s.has_ended(run) or s.rig.query(SECOND, run), "another node to go on", 70)
+            s.sleep(1)
+            s.signal(node, "engine", signal.SIGCONT)
+            s.wait(node.has_lease, "the lease of the engine that woke up")
+    s.wait_end(run)
 
 
 @scene(nodes=2)
@@ -565,20 +584,25 @@ def lost_answer(s, faults):
         s.wait_state(run, "completed")
 
 
-@scene(reader=False, settings={"wal_writer_delay": "10s"})
+@scene(reader=False, settings={"wal_writer_delay": "10s", "bgwriter_lru_maxpages": "0", "autovacuum": "off"})
 def server_killed(s, faults):
-    """kill -9 of PostgreSQL right after the client was told that its runs are there."""
+    """kill -9 of PostgreSQL right after the client was told that its run is there; nothing else is written then."""
     s.start()
     s.define("hello", "hello")
+    node = s.rig.nodes[0]
     runs = [s.run("hello") for _ in range(3)]
-    if faults:
+    for run in runs:
+        s.wait_end(run)
+    for _ in range(3) if faults else ():
         with s.fault("postgres"):
-            runs += [s.run("hello") for _ in range(3)]
+            node.kill("executor")
+            s.wait(lambda: s.rig.query("select 1 from takt.plugin") and not node.pids("executor"), "the executor's end")
+            s.run("hello")
             s.rig.kill_postgres()
             s.sleep(1)
             s.rig.start_postgres()
-            s.wait(s.rig.nodes[0].is_up, "the node")
-    s.sleep(3)
+            node.start()
+            s.wait(node.is_up, "the node")
 
 
 @scene(reader=False)

@@ -29,11 +29,11 @@ AFTER_S = 2.0  # between two faults, at least
 class Scene:
     checks, per_run = judge.CHECKS, judge.PER_RUN
 
-    def __init__(self, campaign, plan, build=None, nodes=3, schedules=True, **rig):
+    def __init__(self, campaign, plan, build=None, nodes=3, busy=None, **rig):
         self.c, self.plan = campaign, list(plan)
         self.rng = random.Random(campaign.seed + campaign.segment)
         self.rig = Rig(seed=campaign.seed, nodes=nodes, build=SOURCE / (build or campaign.args.build), journals=campaign.journals, **rig)
-        self.load = Load(self.rig, seed=self.rng.random(), schedules=schedules)
+        self.load = Load(self.rig, seed=self.rng.random(), busy=busy)
         self.journal = Journal(self.rig.journals / "faults.jsonl", sync=True)
         self.done, self.missing, self.judged_runs = [], [], set()
 
@@ -124,10 +124,8 @@ class Scene:
         self.rig.close()
 
 
-def campaign(c, plan, scene, **more):
-    """Make what is left of the plan, judge all, end the campaign: its exit status."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    s = scene(c, c.left(plan), **more)
+def play(c, s):
+    """Make the faults of a scene and judge all: (summary, problems)."""
     try:
         s.run()
         problems, summary = s.judge_all()
@@ -136,4 +134,12 @@ def campaign(c, plan, scene, **more):
             (c.directory / "logs.txt").write_text(s.rig.logs(400000))
     finally:
         s.close()
+    return summary, c.problems
+
+
+def campaign(c, plan, scene, **more):
+    """A whole campaign, from the command line: its exit status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    s = scene(c, c.left(plan), **more)
+    summary, _ = play(c, s)
     return c.end({"planned": len(plan), **summary}, s.missing)

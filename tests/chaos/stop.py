@@ -29,8 +29,10 @@ WHO = {
     "engine and parent": ("taktd", "engine"),
     "taktd": ("taktd", "engine", "gateway"),
     "engine and executor": ("engine", "executor"),
-    "node": ("taktd", "engine", "gateway", "executor", "zygote", "keeper", "plugin"),
+    "node": ("taktd", "engine", "gateway", "executor", "zygote"),
 }
+# Keepers are never stopped: a plugin's process that stood still with its keeper runs for some milliseconds when both
+# wake, before the keeper ends it. That is the limit of a lease that a frozen machine holds.
 
 
 def durations(rng, count, longest=LONGEST_S, over_fence=5, over_rescue=5):

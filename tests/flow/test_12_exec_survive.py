@@ -119,6 +119,26 @@ def test_a_result_waits_while_the_executor_is_down(rig):
     engine.close()
 
 
+def test_a_settled_unit_is_told_again_and_does_not_run_again(rig):
+    """For a database that lost commits: START comes for what was settled."""
+    file = os.path.join(rig.dir, 'again')
+    engine = execrig.Engine(rig)
+    unit = engine.start('witness', {'file': file, 'steps': 3, 'output_b': 100})
+    engine.finish(unit)
+    engine.ack(unit)
+    execrig.wait_for('settled', lambda: os.path.exists(os.path.join(rig.unit_dir(unit.id), 'settled')))
+    del engine.units[unit.id]
+    again = engine.start('witness', {'file': file, 'steps': 3, 'output_b': 100}, uid=unit.id)
+    engine.finish(again)
+    assert again.result == unit.result and again.output() == unit.output()
+    del engine.units[unit.id]
+    newer = engine.start('witness', {'file': file, 'steps': 3}, uid=unit.id, epoch=2)
+    engine.finish(newer)
+    assert (newer.refused['class'], newer.refused['code']) == ('transient', 'executor.held')
+    assert [s['phase'] for s in seen(file)].count('start') == 1
+    engine.close()
+
+
 def test_units_go_on_when_the_engine_leaves(rig):
     engine = execrig.Engine(rig)
     unit = engine.start('witness', {'steps': 20, 'step_ms': 50, 'output_b': 200})

@@ -4,6 +4,7 @@
 import pathlib
 import random
 import signal
+import subprocess
 import sys
 import time
 
@@ -12,7 +13,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import checker  # noqa: E402
 from engine import Engine  # noqa: E402
-from pg import wait_until  # noqa: E402
+from pg import BUILD, wait_until  # noqa: E402
 
 
 def kill_executor(t):
@@ -78,3 +79,7 @@ def test_storm(seed):
             for attempt, unit in t.sql("select attempt, no from takt.unit where run_id = %s", run):
                 t.output(run, attempt, unit)
         assert checker.check(t.owner) == []
+        wait_until(lambda: t.one("select sum(n) from takt.event_link") == t.one("select count(*) from takt.event_batch"), 60,
+                   "every event to be linked")
+        verified = subprocess.run([BUILD / "takt", "verify", "--db", t.pg.conninfo], capture_output=True, text=True)
+        assert verified.returncode == 0, verified.stdout + verified.stderr

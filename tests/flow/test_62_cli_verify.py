@@ -213,11 +213,6 @@ def skip_attempt_number(c):
         c.c.execute(f"update {table} set {column} = {column} + 1 where run_id = %s and {column} = %s", [run, no])
 
 
-def earlier_attempt(c):
-    """The live run has an attempt before the open one, of which no event tells."""
-    copy_row(c, "attempt_row", "true", run_id="(select run_id from live)", no="1", epoch="0", unit_state="null")
-
-
 # One or more ways of damage a check; each must make exactly it go red.
 DAMAGE = {
     "attempt_count": [
@@ -229,7 +224,7 @@ DAMAGE = {
         skip_attempt_number,
     ],
     "attempt_ended": [
-        lambda c: c.sql(f"update attempt_row set finished_at = null where run_id = {FINISHED}"),
+        lambda c: c.sql("update attempt_row set finished_at = null where unit_state is null"),
     ],
     "attempt_run": [lambda c: gone_run(c, "attempt_row", unit_state="null")],
     "unit_ended": [lambda c: c.sql("update unit_row set state = 'running'"),
@@ -302,7 +297,8 @@ DAMAGE = {
     "live_run": [lambda c: (gone_run(c, "live", epoch="0", attempt="0", state="'queued'", node_id="null")),
                  lambda c: c.sql("update live set task_id = gen_random_uuid()")],
     "live_epoch": [lambda c: c.sql("update live set epoch = epoch + 1"),
-                   lambda c: (c.sql("update live set attempt = 2"), earlier_attempt(c))],
+                   lambda c: (c.sql("update event set items = jsonb_set(items, '{0,epoch}', '7') where first_seq = 2 and run_id = "
+                                    f"{LIVE}"), c.relink())],
     "live_overlap": [lambda c: (c.sql("drop index live_one_started"), second_live(c))],
     "decision_once": [
         lambda c: (c.drop_unique("occurrence"), copy_row(c, "occurrence", "decision = 'skipped'", until_at="null", n="1")),
