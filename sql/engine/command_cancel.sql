@@ -32,7 +32,8 @@ with me as materialized (
 	returning l.run_id, l.org_id, l.task_id, l.event_seq + 1 as event_seq, h.last_batch as prev, h.state as was, h.attempt,
 		h.actor, h.reason
 ), stopped as (
-	update takt.live l set event_seq = l.event_seq + 1, last_batch = me.batch, cancel_reason = coalesce(h.reason, ''), state = 'cancelling'
+	update takt.live l set event_seq = l.event_seq + 1, last_batch = me.batch,
+		cancel_reason = coalesce(h.reason, ''), state = 'cancelling'
 	from held h, me
 	where l.run_id = h.run_id and l.state = h.state and h.state in ('dispatched', 'running')
 	returning l.run_id, l.org_id, l.task_id, l.event_seq, h.last_batch as prev, h.state as was, h.attempt, h.actor, h.reason

@@ -18,6 +18,10 @@ with me as materialized (
 		$19::bigint[], $20::bigint[], $21::bigint[])
 		as a(run_id, epoch, attempt, was, state, "end", age_us, delay_s, attempt_state, error_class, error, summary, items,
 		n, unit_state, result, snapshot_id, journal_off, output_b, output_cut_b)
+), held as (
+	-- Another node may add the event `fenced` to a run just now: what comes before ours is what the lock shows.
+	select l.run_id, l.last_batch from asked a join takt.live l on l.run_id = a.run_id
+	where a."end" is null and a.n > 0 order by l.run_id for update of l
 ), kept as (
 	update takt.live l set event_seq = l.event_seq + a.n, state = a.state,
 		last_batch = case when a.n > 0 then me.batch else l.last_batch end,
@@ -29,7 +33,7 @@ with me as materialized (
 		node_id = case when a.state = 'retry_wait' then null else l.node_id end,
 		journal_off = greatest(l.journal_off, a.journal_off), output_b = greatest(l.output_b, a.output_b),
 		output_cut_b = greatest(l.output_cut_b, a.output_cut_b)
-	from asked a, me
+	from asked a left join held h on h.run_id = a.run_id, me
 	where a."end" is null and l.run_id = a.run_id and l.node_id = me.id and l.epoch = a.epoch and l.attempt = a.attempt
 	and l.state = a.was
 	returning l.run_id, l.org_id, l.task_id, l.event_seq - a.n + 1 as first_seq, l.started_at, l.attempt_started_at,
@@ -37,9 +41,7 @@ with me as materialized (
 		l.output_cut_b, l.journal_off, a.epoch, a.attempt, a.state, a."end", a.attempt_state, a.error_class, a.error,
 		a.summary, case when a.state = 'retry_wait' then jsonb_set(a.items::jsonb, '{-1,next_at}', to_jsonb(to_char(
 			l.next_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))::text else a.items end as items,
-		a.n, a.unit_state, a.result, a.snapshot_id,
-		-- what it was: the runs are locked (record_lock), so that this snapshot has it
-		(select o.last_batch from takt.live o where o.run_id = l.run_id) as prev
+		a.n, a.unit_state, a.result, a.snapshot_id, h.last_batch as prev
 ), gone as (
 	delete from takt.live l using asked a, me
 	where a."end" is not null and l.run_id = a.run_id and l.node_id = me.id and l.epoch = a.epoch

@@ -155,12 +155,14 @@ create aggregate takt.first_20(text) (sfunc = takt.first_20_add, stype = text[],
 
 revoke all on function takt.audit_hash(bytea, uuid, bigint, timestamptz, text, text, text, text, jsonb),
 	takt.event_hash(takt.event_batch), takt.link_hash(bytea, int, bigint, bigint, bigint, bigint, int, uuid, timestamptz, bytea),
-	takt.days_before(uuid, int), takt.month_events(uuid, uuid), takt.chain_heads(), takt.append_only(), takt.history_floor(), takt.history_begin(), takt.first_20_add(text[], text),
+	takt.days_before(uuid, int), takt.month_events(uuid, uuid), takt.chain_heads(), takt.append_only(), takt.history_floor(),
+	takt.history_begin(), takt.first_20_add(text[], text),
 	takt.first_20_join(text[], text[]), takt.first_20(text) from public;
 grant select on takt.event_link to takt_engine, takt_auditor;
 grant insert on takt.event_link to takt_engine;
-grant execute on function takt.event_hash(takt.event_batch), takt.month_events(uuid, uuid),
+grant execute on function takt.event_hash(takt.event_batch),
 	takt.link_hash(bytea, int, bigint, bigint, bigint, bigint, int, uuid, timestamptz, bytea) to takt_engine, takt_auditor;
 grant execute on function takt.audit_hash(bytea, uuid, bigint, timestamptz, text, text, text, text, jsonb),
-	takt.chain_heads(), takt.days_before(uuid, int), takt.history_floor(), takt.history_begin(), takt.uuid_floor(timestamptz), takt.first_20_add(text[], text),
+	takt.chain_heads(), takt.days_before(uuid, int), takt.month_events(uuid, uuid), takt.history_floor(), takt.history_begin(),
+	takt.uuid_floor(timestamptz), takt.first_20_add(text[], text),
 	takt.first_20_join(text[], text[]), takt.first_20(text) to takt_auditor;
