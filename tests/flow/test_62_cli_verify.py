@@ -266,7 +266,8 @@ DAMAGE = {
         lambda c: c.sql(f"update run set last_batch = uuid_v7() where id = {FINISHED}"),
         lambda c: c.sql("insert into event_mark select run_id, first_seq + jsonb_array_length(items) - 1, org_id, uuid_v7() "
                         "from event where first_seq = 3 limit 1"),
-        lambda c: (c.sql("update event_batch set prevs = array[uuid_v7()] where first_seqs[1] = 3"), c.link()),
+        lambda c: (c.sql("update event_batch set prevs = array[uuid_v7()] where first_seqs[1] = 3 and run_ids[1] not in "
+                         "(select run_id from live)"), c.link()),
     ],
     "feed_numbers": [
         lambda c: (c.sql("update event set feed_seq = feed_seq + 1 where feed_seq = (select max(feed_seq) from event)"),
