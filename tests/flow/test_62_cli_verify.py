@@ -126,7 +126,7 @@ class Copy:
         self.c.execute("delete from event_mark")
         newest = "(select batch from event e where e.run_id = {} order by first_seq desc limit 1)"
         self.c.execute(f"update live set last_batch = {newest.format('live.run_id')}")
-        self.c.execute(f"update run set last_batch = {newest.format('run.id')} where state is not null")
+        self.c.execute(f"update run set last_batch = {newest.format('run.id')} where id not in (select run_id from live)")
 
     def sql(self, *texts):
         for text in texts:
