@@ -119,6 +119,7 @@ static void
 on_db_up(_unused_ struct store *db, void *arg)
 {
 	catalog_refresh(arg);
+	db_clock_refresh(arg);
 	command_answered(arg);
 }
 
@@ -136,8 +137,8 @@ on_db_notify(
 static enum sql_id *
 statements_of_routes(void)
 {
-	static const enum sql_id others[] = {
-	    SQL_API_SESSION, SQL_API_LOAD_CATALOG, SQL_API_COMMAND_ANSWER, SQL_API_JOIN_TOPIC};
+	static const enum sql_id others[] = {SQL_API_SESSION, SQL_API_LOAD_CATALOG,
+	    SQL_API_COMMAND_ANSWER, SQL_API_JOIN_TOPIC, SQL_API_CLOCK};
 	enum sql_id *ids = xcalloc(SQL_COUNT + 1, sizeof(*ids));
 	bool seen[SQL_COUNT] = {[SQL_NONE] = true};
 	unsigned n = 0;
@@ -235,6 +236,7 @@ watch(struct gateway *gw)
 	ev_signal_start(gw->loop, &gw->intr);
 	ev_signal_start(gw->loop, &gw->hup);
 	ev_timer_start(gw->loop, &gw->socks_check);
+	db_clock_start(gw);
 }
 
 static void
@@ -245,6 +247,7 @@ unwatch(struct gateway *gw)
 	ev_signal_stop(gw->loop, &gw->hup);
 	ev_timer_stop(gw->loop, &gw->drain);
 	ev_timer_stop(gw->loop, &gw->socks_check);
+	db_clock_stop(gw);
 }
 
 int

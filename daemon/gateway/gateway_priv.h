@@ -83,3 +83,9 @@ const json_t *catalog_type(const char *id);
 /* Names of all types with commas between, for hints. */
 void catalog_names(struct buf *out);
 void catalog_fini(void);
+
+/* db_clock.c: seconds since 1970 by the database's clock; this host's until the database has answered once. */
+int64_t db_clock_s(void);
+void db_clock_refresh(struct gateway *);
+void db_clock_start(struct gateway *);
+void db_clock_stop(struct gateway *);

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/id.h"
 #include "base/jsonx.h"
 
@@ -44,8 +43,7 @@ prepare_definition(
 
 	catalog_names(&names);
 	definition = task_def_normalise(doc, catalog_type, names.p, e);
-	if (!definition ||
-	    task_def_times(definition, clock_realtime_us() / 1000000, 1, &times, NULL, e) < 0)
+	if (!definition || task_def_times(definition, db_clock_s(), 1, &times, NULL, e) < 0)
 		return -ERR_INVALID;
 	r->prepared = json_pack("{s:O, s:o?}", "definition", definition, "next_due_at",
 	    json_array_size(times) ? json_incref(json_array_get(times, 0)) : json_null());
@@ -148,9 +146,8 @@ prepare_check(struct request *r, struct err *e)
 
 	if (rc < 0)
 		return rc;
-	rc = task_def_times(json_object_get(r->prepared, "definition"),
-	    clock_realtime_us() / 1000000, (unsigned)json_get_int(r->query, "count", 5), &times,
-	    NULL, e);
+	rc = task_def_times(json_object_get(r->prepared, "definition"), db_clock_s(),
+	    (unsigned)json_get_int(r->query, "count", 5), &times, NULL, e);
 	if (rc == 0)
 		json_object_set_new(r->prepared, "next", times);
 	return rc;
@@ -161,7 +158,7 @@ static int
 finish_preview(struct request *r, json_t *definition, struct err *e)
 {
 	_cleanup_json_ json_t *times = NULL, *local = NULL, *out = NULL;
-	int rc = task_def_times(definition, clock_realtime_us() / 1000000,
+	int rc = task_def_times(definition, db_clock_s(),
 	    (unsigned)json_get_int(r->query, "count", 5), &times, &local, e);
 
 	if (rc < 0)

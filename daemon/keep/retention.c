@@ -22,13 +22,14 @@
 #define AGAIN_S 60.0
 #define RELOADED_S 0.1
 
-static const enum sql_id statements[] = {
-    SQL_ENGINE_PARTITIONS_AHEAD, SQL_ENGINE_PARTITIONS_MISSING, SQL_ENGINE_DROP_BEFORE, SQL_NONE};
+static const enum sql_id statements[] = {SQL_ENGINE_PARTITIONS_AHEAD, SQL_ENGINE_PARTITIONS_MISSING,
+    SQL_ENGINE_DROP_BEFORE, SQL_ENGINE_REMOVE_DROPPED, SQL_NONE};
 
 static struct ev_timer timer;
 static struct store *own;
 static bool is_wanted_again;                        /* asked for while a turn was on */
 static enum { NOTHING_OLD, DROPPED, IN_USE } found; /* by the last drop_before */
+static bool has_more_files;
 
 static void
 end_turn(struct engine *e, double next_s)
@@ -62,6 +63,38 @@ on_drop_row(void *arg, const PGresult *res, const struct err *err)
 }
 
 static void drop_one(struct engine *e);
+static void remove_one(struct engine *e);
+
+static void
+on_removed_row(void *arg, const PGresult *res, const struct err *err)
+{
+	(void)arg;
+	has_more_files = !err && store_str(res, 0, "name");
+}
+
+static void
+on_removed(void *arg, const PGresult *res, const struct err *err)
+{
+	struct engine *e = arg;
+
+	(void)res;
+	if (!own)
+		return;
+	if (err)
+		log_error(LOG_MAIN, "room of dropped history was not freed: %s", err->message);
+	if (!err && has_more_files)
+		remove_one(e);
+	else
+		end_turn(e, err || found == IN_USE ? AGAIN_S : EVERY_S);
+}
+
+/* One table a transaction, after the months: nobody sees them any more. */
+static void
+remove_one(struct engine *e)
+{
+	store_send(own, SQL_ENGINE_REMOVE_DROPPED, NULL, 0, on_removed_row, e);
+	store_sync(own, on_removed, e);
+}
 
 static void
 on_drop_committed(void *arg, const PGresult *res, const struct err *err)
@@ -73,10 +106,12 @@ on_drop_committed(void *arg, const PGresult *res, const struct err *err)
 		return;
 	if (err)
 		log_error(LOG_MAIN, "history was not dropped: %s", err->message);
-	if (!err && found == DROPPED)
+	if (err)
+		end_turn(e, AGAIN_S);
+	else if (found == DROPPED)
 		drop_one(e);
 	else
-		end_turn(e, err || found == IN_USE ? AGAIN_S : EVERY_S);
+		remove_one(e);
 }
 
 static void
@@ -110,12 +145,13 @@ on_partitions_checked(void *arg, const PGresult *res, const struct err *err)
 		return;
 	if (err)
 		log_error(LOG_MAIN, "partitions cannot be looked at: %s", err->message);
+	found = NOTHING_OLD;
 	if (err)
 		end_turn(e, AGAIN_S);
 	else if (e->conf->retain_months > 0)
 		drop_one(e);
 	else
-		end_turn(e, EVERY_S);
+		remove_one(e);
 }
 
 static void

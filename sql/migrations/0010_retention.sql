@@ -134,8 +134,8 @@ language sql stable set search_path = pg_catalog, takt, pg_temp as $$
 $$;
 
 -- What must stay of everything before p_next, the month behind the one that goes, is copied into TABLE_kept_YYYYMM (of
--- p_next), which takes the place of the month and of the TABLE_kept_… before it; those go. So a run that is held no
--- longer goes with the next month. Every table is locked already. p_tasks, p_due: occurrences that must stay besides.
+-- p_next), which takes the place of the month and of the TABLE_kept_… before it; those are renamed and out of sight, for
+-- remove_dropped(). So a run that is held no longer goes with the next month. Every table is locked already. p_tasks, p_due: occurrences that must stay besides.
 create function takt.drop_month(p_next date, p_tasks uuid[], p_due timestamptz[]) returns jsonb
 language plpgsql set search_path = pg_catalog, takt, pg_temp as $$
 declare
@@ -166,11 +166,11 @@ begin
 				case when v_table.is_time then '(task_id, due_at) in (select * from unnest($2, $3))'
 				when v_table.name = 'event_batch'
 					then 'id = any ($4) and (run_ids && $1 or run_ids[cardinality(run_ids)] >= $5)'
-				else format('%I = any ($1)', v_table.key) end) 
+				else format('%I = any ($1)', v_table.key) end)
 				using v_runs, p_tasks, p_due, v_batches, v_bound;
 			get diagnostics v_n = row_count;
 			v_sum := v_sum + v_n;
-			execute format('drop table takt.%I', v_old);
+			execute format('alter table takt.%I rename to %I', v_old, 'dropped_' || v_old);
 		end loop;
 		v_kept := v_kept || jsonb_build_object(v_table.name, v_sum);
 		execute format('alter table takt.%I attach partition takt.%I for values from (minvalue) to (%L)', v_table.name, v_new,
@@ -187,7 +187,7 @@ returns table (month date, is_dropped boolean, detail text)
 language plpgsql security definer set search_path = pg_catalog, takt, pg_temp as $$
 declare
 	v_last date := date_trunc('month', now() at time zone 'UTC') - interval '1 month';
-	v_began timestamptz := clock_timestamp();
+	v_until timestamptz;
 	v_wait text := current_setting('lock_timeout');
 	v_month date;
 	v_next date;
@@ -222,17 +222,18 @@ begin
 	select array_agg(r.task_id), array_agg(r.due_at) into v_tasks, v_due
 	from (select run_id from takt.live union select run_id from takt.run_hold) x join takt.run r on r.id = x.run_id
 	where r.due_at < v_next::timestamp at time zone 'UTC';
-	for v_name in select name from takt.month_tables() loop
-		execute format('create table takt.%I (like takt.%I including all)', format('%s_kept_%s', v_name, to_char(v_next, 'YYYYMM')), v_name);
-	end loop;
-	-- First `run`: nearly everybody comes by there, so that the others are soon free.
-	select array_agg(format('takt.%I', x.name)::regclass::oid order by x.place, x.name <> 'run', x.name) into v_tables
-	from (select 1 as place, t.name from takt.month_tables() t
-		union all select 2, p from takt.month_tables() t, takt.partitions_before(t.name, v_next) p) x;
 	begin
+		for v_name in select name from takt.month_tables() loop
+			execute format('create table takt.%I (like takt.%I including all)', format('%s_kept_%s', v_name, to_char(v_next, 'YYYYMM')), v_name);
+		end loop;
+		-- First `run`: nearly everybody comes by there, so that the others are soon free.
+		select array_agg(format('takt.%I', x.name)::regclass::oid order by x.place, x.name <> 'run', x.name) into v_tables
+		from (select 1 as place, t.name from takt.month_tables() t
+			union all select 2, p from takt.month_tables() t, takt.partitions_before(t.name, v_next) p) x;
 		perform set_config('lock_timeout', '200ms', true);
+		v_until := clock_timestamp() + interval '500 ms';
 		foreach v_table in array v_tables loop
-			if clock_timestamp() > v_began + interval '500 ms' then
+			if clock_timestamp() > v_until then
 				raise lock_not_available;
 			end if;
 			execute format('lock table only %s in access exclusive mode', v_table::regclass);
@@ -240,10 +241,6 @@ begin
 		perform set_config('lock_timeout', v_wait, true);
 		v_kept := takt.drop_month(v_next, v_tasks, v_due);
 	exception when lock_not_available then
-		-- Nothing is left of this try, but for the new tables.
-		for v_name in select name from takt.month_tables() loop
-			execute format('drop table takt.%I', format('%s_kept_%s', v_name, to_char(v_next, 'YYYYMM')));
-		end loop;
 		return query select v_month, false, 'in use by ' || coalesce(takt.lock_holders(v_tables), 'somebody who is gone again');
 		return;
 	end;
@@ -255,6 +252,23 @@ begin
 			and r.id >= takt.month_bound(v_month, false)::uuid and r.id < takt.month_bound(v_next, false)::uuid)))
 	from takt.org o order by o.id;
 	return query select v_month, true, format('%s runs moved aside', v_kept ->> 'runs');
+end $$;
+
+-- Removes one table that was dropped out of sight; null: there is none. Apart from the drop, because a file system may
+-- take seconds to free gigabytes.
+create function takt.remove_dropped() returns text
+language plpgsql security definer set search_path = pg_catalog, takt, pg_temp as $$
+declare
+	v_name text;
+begin
+	select c.relname into v_name from pg_class c
+	where c.relnamespace = 'takt'::regnamespace and c.relkind = 'r' and c.relname like 'dropped\_%\_______' and not c.relispartition
+		and pg_try_advisory_xact_lock(hashtextextended('takt.' || c.relname, 0))
+	limit 1;
+	if v_name is not null then
+		execute format('drop table if exists takt.%I', v_name);
+	end if;
+	return v_name;
 end $$;
 
 -- Holds ----------------------------------------------------------------------------------------------
@@ -476,13 +490,13 @@ grant select on takt.dropped_month to takt_engine, takt_auditor;
 
 revoke all on function takt.run_amiss_add(), takt.month_tables(), takt.month_bound(date, boolean), takt.missing_partitions(int),
 	takt.lock_holders(oid[]),
-	takt.partitions_before(text, date),
-	takt.batches_kept(uuid, uuid[]), takt.drop_month(date, uuid[], timestamptz[]), takt.drop_before(date), takt.hold_json(takt.run_hold),
+	takt.partitions_before(text, date), takt.remove_dropped(), takt.batches_kept(uuid, uuid[]),
+	takt.drop_month(date, uuid[], timestamptz[]), takt.drop_before(date), takt.hold_json(takt.run_hold),
 	takt.run_hold_put(text, text), takt.run_hold_end(text), takt.first_id(text, uuid),
 	takt.runs_rare(uuid, text[], text[], uuid, uuid, int), takt.has_run_of(uuid, uuid),
 	takt.runs_walked(uuid, uuid, text[], uuid, uuid, int),
 	takt.run_item(takt.run, takt.live), takt.runs_page(jsonb) from public;
-grant execute on function takt.drop_before(date), takt.missing_partitions(int), takt.month_tables() to takt_engine;
+grant execute on function takt.drop_before(date), takt.remove_dropped(), takt.missing_partitions(int), takt.month_tables() to takt_engine;
 grant execute on function takt.hold_json(takt.run_hold), takt.run_hold_put(text, text), takt.run_hold_end(text), takt.first_id(text, uuid),
 	takt.runs_rare(uuid, text[], text[], uuid, uuid, int), takt.has_run_of(uuid, uuid),
 	takt.runs_walked(uuid, uuid, text[], uuid, uuid, int),

@@ -218,16 +218,21 @@ def fill_month(cluster, no, first, end, start_n, runs):
     with cluster.connect(autocommit=False) as c:
         c.execute("set synchronous_commit = off")
         c.execute("set enable_mergejoin = off")
+        c.commit()
         parents = [r[0] for r in c.execute("select relname from pg_class where relkind = 'p' and relnamespace = 'takt'::regnamespace")]
         names = {p: f"{p}_{suffix}" for p in parents}
-        bounds = {}
+        bounds, makers = {}, []
+        c.execute("select pg_advisory_xact_lock(1)")
         for parent, part in names.items():
-            # What the migrations or an engine made already goes: it is empty.
             bounds[parent], options = c.execute("select pg_get_expr(relpartbound, oid), array_to_string(reloptions, ', ') from pg_class "
                                                 "where oid = to_regclass(%s)", [f"takt.{part}"]).fetchone()
+            with_options = f" with ({options})" if options else ""
+            # What the migrations or an engine made already goes: it is empty. Not in the long transaction: it locks the parent.
             c.execute(f"drop table takt.{part}")
-            c.execute(f"create table takt.{part} (like takt.{parent} including defaults including constraints including storage)"
-                      + (f" with ({options})" if options else ""))
+            makers.append(f"create table takt.{part} (like takt.{parent} including defaults including constraints including storage)" + with_options)
+        c.commit()
+        for maker, part in zip(makers, names.values()):
+            c.execute(maker)
             c.execute(f"alter table takt.{part} owner to takt_owner")
         for table, text in FILL.items():
             if table in names:

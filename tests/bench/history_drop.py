@@ -7,10 +7,12 @@ DIR is a cluster of history.py; the month is gone afterwards. One run of the mon
 list of what was before the month's end is read again and again under the gateway's role (it must hold those runs each time),
 a list of the newest runs too, and runs are put into the running month as the engine's role. First with a transaction that
 reads the history and stays open: nothing may be dropped, and nobody may wait longer than the drop itself does.
-JSON lines: how long the drop took and the longest that each of the others waited, in ms.
+Then the files go, without a lock that anybody needs. JSON lines: how long the drop took, what of that its backend computed (the rest is the disk, and other programs), and the
+longest that each of the others waited, in ms.
 """
 import argparse
 import json
+import os
 import pathlib
 import sys
 import threading
@@ -75,6 +77,12 @@ def writer(cluster):
     return step
 
 
+def cpu_ms(pid):
+    """What a process has used so far."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
 def attempt(cluster, figure, to, expected, before):
     """One call of drop_before() beside the loops."""
     loops = [Loop("list of what stays", lister(cluster, {"to": to}, expected)), Loop("newest runs", lister(cluster, {})),
@@ -86,14 +94,14 @@ def attempt(cluster, figure, to, expected, before):
     for loop in loops:
         usual[loop.what], loop.longest_ms = round(loop.longest_ms, 1), 0
     with cluster.connect("takt_engine") as c:
-        began = time.perf_counter()
+        began, used = time.perf_counter(), cpu_ms(c.info.backend_pid)
         month, is_dropped, detail = c.execute("select month::text, is_dropped, detail from takt.drop_before(%s)", [before]).fetchone()
-        took = (time.perf_counter() - began) * 1000
+        took, used = (time.perf_counter() - began) * 1000, cpu_ms(c.info.backend_pid) - used
     time.sleep(0.5)
     for loop in loops:
         loop.end()
     print(json.dumps({"bench": "history-drop", "figure": figure, "month": month, "is_dropped": is_dropped, "detail": detail,
-                      "ms": round(took, 1), "goal_ms": GOAL_MS, "longest_ms": {x.what: round(x.longest_ms, 1) for x in loops},
+                      "ms": round(took, 1), "cpu_ms": round(used), "load": os.getloadavg()[0], "goal_ms": GOAL_MS, "longest_ms": {x.what: round(x.longest_ms, 1) for x in loops},
                       "longest_before_ms": usual, "lists_read": loops[0].n, "wrong": [w for x in loops for w in x.wrong][:5]}), flush=True)
     return is_dropped, took, [w for x in loops for w in x.wrong]
 
@@ -121,9 +129,14 @@ def main():
             refused, _, wrong_1 = attempt(cluster, "somebody reads", f"{end}T00:00:00Z", listed, end)
         dropped, took, wrong_2 = attempt(cluster, "a month", f"{end}T00:00:00Z", listed, end)
         left = {str(r[0]) for r in c.execute("select id from takt.run where id < takt.uuid_floor(%s)", [end])}
+        began, n = time.perf_counter(), 0
+        while c.execute("select takt.remove_dropped()").fetchone()[0]:
+            n += 1
+        freed_ms = (time.perf_counter() - began) * 1000
         events = c.execute("select count(distinct run_id) from takt.event where run_id = any(%s::uuid[])", [list(left)]).fetchone()[0]
         whole = left == kept | live and events == len(left)
-        print(json.dumps({"left": len(left), "as_expected": whole, "with_events": events}))
+        print(json.dumps({"left": len(left), "as_expected": whole, "with_events": events, "freed_tables": n,
+                          "freed_ms": round(freed_ms, 1)}))
     sys.exit(0 if dropped and not refused and whole and took < GOAL_MS and not wrong_1 + wrong_2 else 1)
 
 

@@ -68,6 +68,10 @@ class Clocks:
 
     def close(self):
         shutil.rmtree(self.directory, ignore_errors=True)
+        for path in pathlib.Path("/dev/shm").glob("*faketime_s*_*"):  # of processes that were killed
+            pid = path.name.rpartition("_")[2]
+            if pid.isdigit() and not alive(int(pid)):
+                path.unlink(missing_ok=True)
 
 
 class Deadlines(threading.Thread):
@@ -106,7 +110,7 @@ def make_plan(seed, steps, stop_s, stops=1, nodes=3):
         size = DAY_S if i < 6 else DAY_S ** rng.random()
         sign = -1 if i // 3 % 2 == 0 else 1
         where = on[i % 3]
-        plan.append({"kind": "clock" if where == "node" else "outage", "on": where, "node": f"n{1 + i % nodes}" if where == "node" else None,
+        plan.append({"kind": "clock" if where == "node" else "outage", "on": where, "node": f"n{1 + i // 3 % nodes}" if where == "node" else None,
                      "step_s": round(sign * max(1.0, size), 1), "hold_s": round(rng.uniform(4, 10), 1)})
     rng.shuffle(plan)
     plan += [{"kind": "outage", "on": "stop", "node": None, "step_s": 0, "hold_s": stop_s}] * stops

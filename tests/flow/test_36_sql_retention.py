@@ -121,6 +121,23 @@ def test_a_month_goes_and_what_must_stay_stays(pg):
         assert kept["runs"] == len(stays) and kept["run"] == len(stays)
 
 
+def test_the_room_is_freed_apart_from_the_drop(pg):
+    gone = "select relname from pg_class where relname ~ '^dropped_.*[0-9]{6}$' and relkind = 'r'"
+    with pg.connect() as c, pg.connect("takt_engine") as engine, pg.connect("takt_gateway") as gateway:
+        drop(c, 1)
+        drop(c, 2)
+        names = {r[0] for r in c.execute(gone)}
+        assert {f"dropped_run_{first(0):%Y%m}", f"dropped_event_{first(1):%Y%m}", f"dropped_run_kept_{first(1):%Y%m}"} <= names
+        for name in names:
+            assert c.execute("select has_table_privilege('takt_gateway', %s::regclass, 'select')", [f"takt.{name}"]).fetchone() == (False,)
+        with pytest.raises(psycopg.Error):
+            gateway.execute("select takt.remove_dropped()")
+        removed = set()
+        while name := engine.execute("select takt.remove_dropped()").fetchone()[0]:
+            removed.add(name)
+        assert removed == names and c.execute(gone).fetchall() == []
+
+
 def test_what_stays_is_seen(pg):
     with pg.connect() as c, pg.connect("takt_gateway") as gateway:
         live = live_before(c, 1)

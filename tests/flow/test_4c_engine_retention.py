@@ -65,6 +65,7 @@ def test_months_go_when_the_setting_is_read(rig):
     assert said(rig, f"history of {SPANS[0][0]:%Y-%m-%d} is dropped: 20 runs moved aside")
     assert rig.one("select count(*) from takt.run where state is null and id < takt.uuid_floor(%s)", SPANS[1][0]) == 20
     assert rig.wait_end(rig.run(rig.task("hello"))) == "completed"
+    wait_until(lambda: rig.one("select count(*) from pg_class where relname ~ '^dropped_.*[0-9]{6}$'") == 0, 60, "its room to be freed")
 
 
 def test_a_reader_is_named_and_the_month_goes_later(rig):

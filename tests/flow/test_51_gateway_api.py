@@ -121,7 +121,7 @@ BAD = [
     ({"id": "not-a-uuid"}, "/id"),
     ({"task_type": ""}, "/task_type"),
     ({"cron_expression": "0 25 * * *"}, "/cron_expression"),
-    ({"cron_expression": "0 0 0 * * *"}, "/cron_expression"),
+    ({"cron_expression": "0 0 0 0 * * *"}, "/cron_expression"),
     ({"cron_expression": ""}, "/cron_expression"),
     ({"cron_expression": "x" * 300}, "/cron_expression"),
     ({"timezone": "Mars/Olympus"}, "/timezone"),
