@@ -127,7 +127,7 @@ def test_the_room_is_freed_apart_from_the_drop(pg):
         drop(c, 1)
         drop(c, 2)
         names = {r[0] for r in c.execute(gone)}
-        assert {f"dropped_run_{first(0):%Y%m}", f"dropped_event_{first(1):%Y%m}", f"dropped_run_kept_{first(1):%Y%m}"} <= names
+        assert {f"dropped_run_{first(0):%Y%m}", f"dropped_event_batch_{first(1):%Y%m}", f"dropped_run_kept_{first(1):%Y%m}"} <= names
         for name in names:
             assert c.execute("select has_table_privilege('takt_gateway', %s::regclass, 'select')", [f"takt.{name}"]).fetchone() == (False,)
         with pytest.raises(psycopg.Error):
