@@ -230,10 +230,10 @@ def fill_month(cluster, no, first, end, start_n, runs):
             # What the migrations or an engine made already goes: it is empty. Not in the long transaction: it locks the parent.
             c.execute(f"drop table takt.{part}")
             makers.append(f"create table takt.{part} (like takt.{parent} including defaults including constraints including storage)" + with_options)
-        c.commit()
         for maker, part in zip(makers, names.values()):
             c.execute(maker)
             c.execute(f"alter table takt.{part} owner to takt_owner")
+        c.commit()  # nothing of the parents is locked while the rows are made
         for table, text in FILL.items():
             if table in names:
                 c.execute(text.replace("%%", "%").format(ms=ms, span=span, first=start_n, runs=runs, month=no, **names))
