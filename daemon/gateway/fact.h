@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * A fact is one row of takt.event: the events that one commit added to one run, with the text that
- * clients get of each already made. Made once, shared by every channel that waits to send it.
+ * A fact is an element of a row of takt.event_batch: the events that one commit added to one run,
+ * with the text that clients get of each already made. Made once, shared by every channel that waits
+ * to send it.
  */
 #pragma once
 

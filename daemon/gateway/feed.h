@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * The feed reader: follows takt.event of all organisations as the role takt_feed and hands each new
- * fact to the channels of its run's and its task's topic, in feed order, each exactly once.
+ * The feed reader: follows takt.event_batch of all organisations as the role takt_feed and hands each
+ * new fact to the channels of its run's and its task's topic, in feed order, each exactly once.
  *
  * At the gateway's start it begins at the end; after a lost connection where it was.
  */

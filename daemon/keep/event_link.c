@@ -2,9 +2,9 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * A link is a transaction of its own between those of the jobs. LINK_ROWS bounds how long these
- * wait for it (5 us a row); what is left over comes MORE_S later. Nothing is kept in memory: each
- * link is computed from the chain's last row, so that a crash between two links, or two engines
- * that link the same dead node, need no care.
+ * wait for it (each row has what one commit told, up to some hundred runs); what is left over comes
+ * MORE_S later. Nothing is kept in memory: each link is computed from the chain's last row, so that
+ * a crash between two links, or two engines that link the same dead node, need no care.
  */
 #include "daemon/keep/event_link.h"
 
@@ -15,7 +15,7 @@
 
 #include "base/banned.h"
 
-#define LINK_ROWS "1000"
+#define LINK_ROWS "200"
 #define LINK_S 1.0
 #define MORE_S 0.02
 #define OTHERS_EVERY 10 /* so many turns of LINK_S */

@@ -10,13 +10,22 @@ topic as (select case a ->> 'kind' when 'task' then takt.as_uuid(a ->> 'id') end
 v as (select n.no, coalesce((x ->> 'inc')::bigint, 0) as inc, coalesce((x ->> 'seq')::bigint, 0) as seq
 	from a, takt.node n left join lateral (select x from jsonb_array_elements(nullif(a.a -> 'vector', 'null')) x
 		where (x ->> 'no')::int = n.no) y on true),
+-- A mark of the run that the cursor is behind: what was before it was seen.
+seen as (select m.seq from topic t, takt.event_mark m join takt.event_batch b on b.id = m.batch_id and b.org_id = m.org_id
+	join v on v.no = b.node_no
+	where m.run_id = t.run and t.a -> 'vector' <> 'null' and (b.incarnation, b.feed_last) <= (v.inc, v.seq)
+	order by m.seq desc limit 1),
 fresh as (
-	select e.* from topic t, takt.event e join v on v.no = e.node_no
-	where e.task_id = t.task and t.a -> 'vector' <> 'null' and (e.incarnation, e.feed_seq) > (v.inc, v.seq)
+	select r.run_id, r.first_seq, b.org_id, r.task_id, b.node_no, b.incarnation, b.feed_first + r.i - 1 as feed_seq, b.at,
+		r.items::jsonb as items
+	from topic t, v join takt.event_batch b on b.node_no = v.no and (b.incarnation, b.feed_last) > (v.inc, v.seq),
+	unnest(b.run_ids, b.first_seqs, b.task_ids, b.items) with ordinality as r(run_id, first_seq, task_id, items, i)
+	where t.a -> 'vector' <> 'null' and t.task = any (b.task_ids) and r.task_id = t.task
+		and (b.incarnation, b.feed_first + r.i - 1) > (v.inc, v.seq)
 	union all
-	select e.* from topic t, takt.event e join v on v.no = e.node_no
-	where e.run_id = t.run and (t.a ->> 'since' is not null or t.a -> 'vector' <> 'null')
-		and (e.incarnation, e.feed_seq) > (v.inc, v.seq)
+	select e.* from topic t, takt.run_events(t.run, greatest((t.a ->> 'since')::bigint, (select seq from seen), 0)) e
+		join v on v.no = e.node_no
+	where (t.a ->> 'since' is not null or t.a -> 'vector' <> 'null') and (e.incarnation, e.feed_seq) > (v.inc, v.seq)
 		and e.first_seq + jsonb_array_length(e.items) - 1 > coalesce((t.a ->> 'since')::bigint, 0)),
 placed as (select f.*, case when t.run is null then 0 else f.first_seq end as place,
 	max(f.at) over (partition by f.node_no order by f.incarnation, f.feed_seq) as not_before from fresh f, topic t),

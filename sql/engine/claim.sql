@@ -5,14 +5,14 @@
 -- attempt. Answers with what load_runs would.
 -- $1 node id, $2 node epoch, $3 limit, $4 task types, $5 retryable error classes (text arrays)
 with me as materialized (
-	select n.id, n.no, n.name, n.incarnation, coalesce((select max(e.feed_seq) from takt.event e
+	select n.id, n.no, n.name, n.incarnation, takt.uuid_v7() as batch, coalesce((select max(e.feed_last) from takt.event_batch e
 		where e.node_no = n.no and e.incarnation = n.incarnation), 0) as feed,
 		format('[{"type":"task_dispatched","severity":"info","state":"dispatched","at":%s,"node":%s', to_json(to_char(
 			now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')), to_json(n.name)) as head
 	from takt.node n where n.id = $1::uuid and n.epoch = $2::bigint and not n.draining
 ), cand as materialized (
 	select l.ctid as place, l.run_id, l.task_id, l.org_id, l.attempt, l.queue_depth, l.priority, l.next_at, l.units,
-		l.device_id, r.task_type, r.task_revision, jsonb_hash_extended(r.policy, 0) as policy_hash,
+		l.device_id, l.last_batch, r.task_type, r.task_revision, jsonb_hash_extended(r.policy, 0) as policy_hash,
 		case when jsonb_typeof(r.policy -> 'timeout_seconds') = 'number' and r.policy ->> 'timeout_seconds' ~ '^[0-9]{1,6}$'
 			then (r.policy ->> 'timeout_seconds')::int else 3600 end as timeout_s,
 		nullif(r.policy -> 'target', 'null') as target
@@ -47,7 +47,7 @@ with me as materialized (
 		(array_agg(address))[1] as address from member group by run_id
 ), moved as (
 	update takt.live l set state = 'dispatched', epoch = l.epoch + 1, attempt = l.attempt + 1, node_id = me.id,
-		event_seq = l.event_seq + 1, opened_at = now(), attempt_started_at = null, taken_from = null,
+		event_seq = l.event_seq + 1, last_batch = me.batch, opened_at = now(), attempt_started_at = null, taken_from = null,
 		timeout_s = p.timeout_s, journal_off = 0, output_b = 0, output_cut_b = 0,
 		units = case when l.attempt > 0 then l.units when p.target is null then 1 else coalesce(s.n, 0) end,
 		device_id = case when l.attempt > 0 then l.device_id when s.n = 1 then s.device_id end,
@@ -56,7 +56,7 @@ with me as materialized (
 	from pick p left join sized s on s.run_id = p.run_id, me
 	where l.ctid = p.place and l.run_id = p.run_id and l.state = 'queued'
 	returning l.run_id, l.org_id, l.task_id, l.epoch, l.attempt, l.event_seq, l.started_at, l.units, l.device_id,
-		l.device_name, l.address, p.task_type, p.task_revision, p.policy_hash, p.timeout_s
+		l.device_name, l.address, p.last_batch as prev, p.task_type, p.task_revision, p.policy_hash, p.timeout_s
 ), want as materialized (
 	select m.run_id, (row_number() over (partition by m.run_id order by b.name))::int - 1 as no, b.id, b.name, b.address
 	from moved m join member b on b.run_id = m.run_id
@@ -70,13 +70,19 @@ with me as materialized (
 	insert into takt.unit_row (run_id, attempt, no, org_id, epoch, device_id, device_name, address)
 	select m.run_id, m.attempt, w.no, m.org_id, m.epoch, w.id, coalesce(w.name, ''), coalesce(w.address, '')
 	from want w join moved m on m.run_id = w.run_id
-), told as (
-	insert into takt.event (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, items)
-	select m.run_id, m.event_seq, m.org_id, m.task_id, me.no, me.incarnation,
-		me.feed + row_number() over (order by m.run_id), now(), (me.head || ',"attempt":' || m.attempt || ',"epoch":'
-			|| m.epoch || ',"units":' || case when m.units > 1 then (select count(*) from want w where w.run_id = m.run_id)
-			else m.units end || '}]')::jsonb
+), item as (
+	select m.org_id, m.run_id, m.task_id, m.event_seq as first_seq, m.prev, (me.head || ',"attempt":' || m.attempt
+		|| ',"epoch":' || m.epoch || ',"units":' || case when m.units > 1 then (select count(*) from want w
+			where w.run_id = m.run_id) else m.units end || '}]')::json as items
 	from moved m, me
+), told as (
+	insert into takt.event_batch (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, first_seqs,
+		prevs, items)
+	select me.batch, t.org_id, me.no, me.incarnation, me.feed + min(t.nth), me.feed + max(t.nth), now(),
+		array_agg(t.run_id order by t.nth), array_agg(t.task_id order by t.nth), array_agg(t.first_seq order by t.nth),
+		array_agg(t.prev order by t.nth), array_agg(t.items order by t.nth)
+	from (select i.*, row_number() over (order by i.org_id, i.run_id) as nth from item i) t, me
+	group by t.org_id, me.batch, me.no, me.incarnation, me.feed
 )
 select m.run_id, m.org_id, m.task_id, 'dispatched' as state, m.epoch, m.attempt, '' as cancel_reason, m.task_type,
 	m.task_revision || '.' || m.policy_hash as policy_key, false as is_attempt_started, m.timeout_s,

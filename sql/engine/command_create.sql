@@ -3,8 +3,8 @@
 -- Decide run.create commands: a run of its own for each, whatever the task's schedule says. A run id that
 -- is not of this time has no partition: such a command is refused, or it would hold up all others.
 -- $1 node id, $2 [{"id":command,"code"}]
-with me as (
-	select n.no, n.incarnation, coalesce((select max(e.feed_seq) from takt.event e
+with me as materialized (
+	select n.no, n.incarnation, takt.uuid_v7() as batch, coalesce((select max(e.feed_last) from takt.event_batch e
 		where e.node_no = n.no and e.incarnation = n.incarnation), 0) as feed,
 		to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at
 	from takt.node n where n.id = $1::uuid
@@ -30,18 +30,24 @@ with me as (
 	on conflict (id) do nothing
 	returning id
 ), alive as (
-	insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, queue_depth)
-	select f.run_id, f.org_id, f.task_id, 'queued', now(), 1,
+	insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, last_batch, queue_depth)
+	select f.run_id, f.org_id, f.task_id, 'queued', now(), 1, me.batch,
 		coalesce(f.definition ->> 'overlap', 'queue') = 'queue'
-	from found f join made m on m.id = f.run_id
-), told as (
-	insert into takt.event (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, items)
-	select f.run_id, 1, f.org_id, f.task_id, me.no, me.incarnation,
-		me.feed + row_number() over (order by f.run_id), now(),
-		jsonb_build_array(jsonb_build_object('type', 'task_created', 'severity', 'info', 'at', me.at,
-			'state', 'queued', 'trigger', 'manual', 'task_name', f.name, 'task_type', f.task_type,
-			'actor', f.actor, 'code', f.code))
 	from found f join made m on m.id = f.run_id, me
+), item as (
+	select f.org_id, f.run_id, f.task_id, 1 as first_seq, null::uuid as prev,
+		json_build_array(jsonb_build_object('type', 'task_created', 'severity', 'info', 'at', me.at,
+			'state', 'queued', 'trigger', 'manual', 'task_name', f.name, 'task_type', f.task_type,
+			'actor', f.actor, 'code', f.code)) as items
+	from found f join made m on m.id = f.run_id, me
+), told as (
+	insert into takt.event_batch (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, first_seqs,
+		prevs, items)
+	select me.batch, t.org_id, me.no, me.incarnation, me.feed + min(t.nth), me.feed + max(t.nth), now(),
+		array_agg(t.run_id order by t.nth), array_agg(t.task_id order by t.nth), array_agg(t.first_seq order by t.nth),
+		array_agg(t.prev order by t.nth), array_agg(t.items order by t.nth)
+	from (select i.*, row_number() over (order by i.org_id, i.run_id) as nth from item i) t, me
+	group by t.org_id, me.batch, me.no, me.incarnation, me.feed
 )
 update takt.command c set decided_at = now(),
 	status = case when not f.has_place then 422 when f.task_id is null then 404 else 201 end,

@@ -12,21 +12,22 @@ with head as (
 		where l.node_no = n.no order by l.link_no desc limit 1) l on true
 	where case when $2::boolean then n.id <> $1::uuid and n.lease_until < now() else n.id = $1::uuid end
 ), rest as (
-	select h.node_no, e.incarnation, e.feed_seq, e.run_id, e.bytes
-	from head h, lateral (select e.incarnation, e.feed_seq, e.run_id, takt.event_bytes(e) as bytes from takt.event e
-		where e.node_no = h.node_no and (e.incarnation, e.feed_seq) > (h.incarnation, h.last_feed)
-		order by e.incarnation, e.feed_seq limit $3::int) e
+	select h.node_no, e.incarnation, e.feed_first, e.feed_last, e.id, e.hash
+	from head h, lateral (select e.incarnation, e.feed_first, e.feed_last, e.id, takt.event_hash(e) as hash
+		from takt.event_batch e
+		where e.node_no = h.node_no and (e.incarnation, e.feed_last) > (h.incarnation, h.last_feed)
+		order by e.incarnation, e.feed_last limit $3::int) e
 ), piece as (
-	select distinct on (node_no) node_no, incarnation, min(feed_seq) as first_feed, max(feed_seq) as last_feed,
-		count(*)::int as n, min(run_id::text collate "C")::uuid as oldest_run,
-		sha256(string_agg(bytes, '')) as digest
-	from (select * from rest order by node_no, incarnation, feed_seq) r
+	select distinct on (node_no) node_no, incarnation, min(feed_first) as first_feed, max(feed_last) as last_feed,
+		count(*)::int as n, min(id::text collate "C")::uuid as oldest,
+		sha256(string_agg(hash, '')) as digest
+	from (select * from rest order by node_no, incarnation, feed_last) r
 	group by node_no, incarnation order by node_no, incarnation
 ), added as (
-	insert into takt.event_link (node_no, link_no, incarnation, first_feed, last_feed, n, oldest_run, at, digest,
+	insert into takt.event_link (node_no, link_no, incarnation, first_feed, last_feed, n, oldest, at, digest,
 		prev_hash, hash)
-	select p.node_no, h.link_no + 1, p.incarnation, p.first_feed, p.last_feed, p.n, p.oldest_run, now(), p.digest, h.hash,
-		takt.link_hash(h.hash, p.node_no, h.link_no + 1, p.incarnation, p.first_feed, p.last_feed, p.n, p.oldest_run,
+	select p.node_no, h.link_no + 1, p.incarnation, p.first_feed, p.last_feed, p.n, p.oldest, now(), p.digest, h.hash,
+		takt.link_hash(h.hash, p.node_no, h.link_no + 1, p.incarnation, p.first_feed, p.last_feed, p.n, p.oldest,
 			now(), p.digest)
 	from piece p join head h on h.node_no = p.node_no
 	on conflict do nothing

@@ -5,8 +5,8 @@
 -- skipped range.
 -- $1 node id, $2 [{"id","was","expr","zone","due","next","rule","skip_from","skip_until","skip_n",
 --    "run_id","code"}]; rule: why it must not fire, else null
-with me as (
-	select n.no, n.incarnation, coalesce((select max(e.feed_seq) from takt.event e
+with me as materialized (
+	select n.no, n.incarnation, takt.uuid_v7() as batch, coalesce((select max(e.feed_last) from takt.event_batch e
 		where e.node_no = n.no and e.incarnation = n.incarnation), 0) as feed,
 		to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at
 	from takt.node n where n.id = $1::uuid
@@ -52,17 +52,23 @@ with me as (
 	from ready r join decided d on d.run_id = r.run_id
 	returning id
 ), alive as (
-	insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, queue_depth)
-	select r.run_id, r.org_id, r.task_id, 'queued', now(), 1, r.is_queue
-	from ready r join made m on m.id = r.run_id
-), told as (
-	insert into takt.event (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, items)
-	select r.run_id, 1, r.org_id, r.task_id, me.no, me.incarnation,
-		me.feed + row_number() over (order by r.run_id), now(),
-		jsonb_build_array(jsonb_build_object('type', 'task_created', 'severity', 'info', 'at', me.at,
+	insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, last_batch, queue_depth)
+	select r.run_id, r.org_id, r.task_id, 'queued', now(), 1, me.batch, r.is_queue
+	from ready r join made m on m.id = r.run_id, me
+), item as (
+	select r.org_id, r.run_id, r.task_id, 1 as first_seq, null::uuid as prev,
+		json_build_array(jsonb_build_object('type', 'task_created', 'severity', 'info', 'at', me.at,
 			'state', 'queued', 'trigger', 'schedule', 'task_name', r.name,
 			'task_type', r.task_type, 'actor', '', 'code', r.code,
-			'due_at', to_char(r.due at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')))
+			'due_at', to_char(r.due at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))) as items
 	from ready r join made m on m.id = r.run_id, me
+), told as (
+	insert into takt.event_batch (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, first_seqs,
+		prevs, items)
+	select me.batch, t.org_id, me.no, me.incarnation, me.feed + min(t.nth), me.feed + max(t.nth), now(),
+		array_agg(t.run_id order by t.nth), array_agg(t.task_id order by t.nth), array_agg(t.first_seq order by t.nth),
+		array_agg(t.prev order by t.nth), array_agg(t.items order by t.nth)
+	from (select i.*, row_number() over (order by i.org_id, i.run_id) as nth from item i) t, me
+	group by t.org_id, me.batch, me.no, me.incarnation, me.feed
 )
 select (select count(*) from moved) as moved, (select count(*) from made) as fired;

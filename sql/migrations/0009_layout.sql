@@ -3,7 +3,8 @@
 --
 -- The layout of runs, chosen by measurement (sql/README.md, "Why this layout"): what is open is in `live`, one row a run;
 -- an attempt's row is written once, when it ends, and holds its unit if the run has one target or none. Readers see
--- all attempts and units in the views `attempt` and `unit`, whatever table they are in.
+-- all attempts and units in the views `attempt` and `unit`, whatever table they are in. All events of a commit are one
+-- row an organisation; the view `event` shows one row a run and commit, as if they were stored so.
 
 -- Live rows -----------------------------------------------------------------------------------------
 -- An attempt is open while node_id is set.
@@ -89,8 +90,70 @@ create view takt.unit with (security_invoker = true) as
 grant select on takt.attempt, takt.unit to takt_engine, takt_gateway, takt_auditor;
 
 -- Events ----------------------------------------------------------------------------------------------
--- A task's topic is read from the feed behind its cursor, not by task.
-drop index takt.event_task;
+-- What one statement tells is one row an organisation: element i of the arrays is one run's events, with the feed
+-- number feed_first + i - 1. Elements are in the order of run_ids, so that the last one is the largest. A run's rows are
+-- a list: `last_batch` of its live row or of the run is the newest, prevs[i] the one before. Partitioned by the time of
+-- the commit; a task's topic is read from the feed behind its cursor, not by task.
+
+create table takt.event_batch (
+	id           uuid not null,       -- v7, of the commit; the rows of one statement share it
+	org_id       uuid not null,
+	node_no      int not null,
+	incarnation  bigint not null,
+	feed_first   bigint not null,     -- gap-free per (node_no, incarnation), in commit order
+	feed_last    bigint not null,
+	at           timestamptz not null,
+	run_ids      uuid[] not null,
+	task_ids     uuid[] not null,
+	first_seqs   bigint[] not null,   -- items[i] are the run's events first_seqs[i], first_seqs[i] + 1, …
+	prevs        uuid[] not null,     -- the batch with that run's events before, or null
+	items        json[] not null,     -- arrays of events, none empty
+	primary key (id, org_id),
+	check (cardinality(run_ids) = feed_last - feed_first + 1 and cardinality(run_ids) > 0
+		and cardinality(task_ids) = cardinality(run_ids) and cardinality(first_seqs) = cardinality(run_ids)
+		and cardinality(prevs) = cardinality(run_ids) and cardinality(items) = cardinality(run_ids))
+) partition by range (id);
+create index event_batch_feed on takt.event_batch (node_no, incarnation, feed_last);
+-- Rows with a run whose id is of later than the commit (a gateway's clock was ahead): such a run may be of the next month.
+create index event_batch_ahead on takt.event_batch ((run_ids[cardinality(run_ids)])) where run_ids[cardinality(run_ids)] > id;
+
+-- lz4 takes a fifth of pglz's time; a server that was built without it does without.
+do $$
+declare v_column text;
+begin
+	foreach v_column in array array['run_ids', 'task_ids', 'first_seqs', 'prevs', 'items'] loop
+		execute format('alter table takt.event_batch alter column %I set compression lz4', v_column);
+	end loop;
+exception when feature_not_supported then
+	raise notice 'this server has no lz4: events are compressed by pglz';
+end $$;
+
+-- Where to step into a long run's list: the row that took its event number over a multiple of 64.
+create table takt.event_mark (
+	run_id       uuid not null,
+	seq          bigint not null,     -- the last event that the row has of the run
+	org_id       uuid not null,
+	batch_id     uuid not null,
+	primary key (run_id, seq)
+) partition by range (run_id);
+
+alter table takt.live add column last_batch uuid;
+alter table takt.run add column last_batch uuid;
+
+do $$
+declare v_table text;
+begin
+	foreach v_table in array array['event_batch', 'event_mark'] loop
+		execute format('alter table takt.%I enable row level security', v_table);
+		execute format('create policy tenant on takt.%I to takt_gateway using (org_id = (select takt.current_org()))', v_table);
+		execute format('create policy all_orgs on takt.%I to takt_engine, takt_auditor using (true) with check (true)', v_table);
+		execute format('grant select on takt.%I to takt_engine, takt_gateway, takt_auditor', v_table);
+		execute format('grant insert on takt.%I to takt_engine', v_table);
+	end loop;
+end $$;
+create policy feed on takt.event_batch to takt_feed using (true);
+grant select on takt.event_batch to takt_feed;
+grant execute on function takt.uuid_v7() to takt_engine;
 
 -- The state check, of a whole statement at once -----------------------------------------------------------
 
@@ -175,7 +238,7 @@ begin
 	for i in 0 .. p_months - 1 loop
 		v_month := date_trunc('month', p_from) + make_interval(months => i);
 		v_next := v_month + interval '1 month';
-		foreach v_table in array array['run', 'attempt_row', 'unit_row', 'event', 'output', 'occurrence'] loop
+		foreach v_table in array array['run', 'attempt_row', 'unit_row', 'event_batch', 'event_mark', 'output', 'occurrence'] loop
 			v_part := format('%s_%s', v_table, to_char(v_month, 'YYYYMM'));
 			continue when to_regclass('takt.' || v_part) is not null;
 			perform pg_advisory_xact_lock(hashtextextended('takt.make_partitions', 0));
@@ -191,6 +254,107 @@ begin
 	end loop;
 	return v_made;
 end $$;
-revoke all on function takt.make_partition(text, text, text, text), takt.live_begins(), takt.live_moves(), takt.live_ends()
-	from public;
+-- Events as readers see them ------------------------------------------------------------------------------
+-- What is there already: a row of its own for each.
+
+select takt.make_partitions(min(to_date(right(k.relname, 6), 'YYYYMM')), count(*)::int)
+from pg_inherits i join pg_class k on k.oid = i.inhrelid where i.inhparent = 'takt.event'::regclass having count(*) > 0;
+
+create table takt.old_event as
+select e.*, overlay(gen_random_uuid()::text placing left(takt.uuid_floor(e.at)::text, 13) from 1 for 13)::uuid as id
+from takt.event e;
+insert into takt.event_batch (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, first_seqs,
+	prevs, items)
+select id, org_id, node_no, incarnation, feed_seq, feed_seq, at, array[run_id], array[task_id], array[first_seq],
+	array[lag(id) over (partition by run_id order by first_seq)], array[items::json]
+from takt.old_event;
+insert into takt.event_mark (run_id, seq, org_id, batch_id)
+select run_id, first_seq + jsonb_array_length(items) - 1, org_id, id from takt.old_event
+where (first_seq + jsonb_array_length(items) - 1) / 64 > (first_seq - 1) / 64;
+update takt.live l set last_batch = o.id
+from (select distinct on (run_id) run_id, id from takt.old_event order by run_id, first_seq desc) o where o.run_id = l.run_id;
+alter table takt.run disable trigger run_once;
+update takt.run r set last_batch = o.id
+from (select distinct on (run_id) run_id, id from takt.old_event order by run_id, first_seq desc) o
+where o.run_id = r.id and r.state is not null;
+alter table takt.run enable trigger run_once;
+drop view takt.event_item;
+drop table takt.event, takt.old_event;
+
+-- One row a run and commit. Whole, or of a stretch of the feed; a run's are found by takt.run_events().
+create view takt.event with (security_invoker = true) as
+	select r.run_id, r.first_seq, b.org_id, r.task_id, b.node_no, b.incarnation, b.feed_first + r.i - 1 as feed_seq, b.at,
+		r.items::jsonb as items
+	from takt.event_batch b, unnest(b.run_ids, b.first_seqs, b.task_ids, b.items)
+		with ordinality as r(run_id, first_seq, task_id, items, i);
+
+-- One event a row, for people and lists.
+create view takt.event_item with (security_invoker = true) as
+	select e.run_id, e.first_seq + i.n - 1 as seq, e.org_id, e.task_id, e.node_no, e.incarnation,
+	       e.feed_seq, e.at, i.item
+	from takt.event e, jsonb_array_elements(e.items) with ordinality as i(item, n);
+grant select on takt.event, takt.event_item to takt_engine, takt_gateway, takt_feed, takt_auditor;
+
+-- A run's rows with events after number p_after, up to number p_upto (null: to its end), in order. From the mark behind
+-- p_upto back to p_after, row by row, each found by its key; so that a page is as long a read as it has events.
+create function takt.run_events(p_run uuid, p_after bigint default 0, p_upto bigint default null) returns setof takt.event
+language sql stable as $$
+	with recursive walk as (
+		select b.*
+		from (select r.org_id, coalesce((select m.batch_id from takt.event_mark m where m.run_id = p_run and m.seq >= p_upto
+				order by m.seq limit 1), l.last_batch, r.last_batch) as id
+			from takt.run r left join takt.live l on l.run_id = r.id where r.id = p_run) s,
+		lateral (select e.id, e.org_id, array_position(e.run_ids, p_run) as i, e.first_seqs, e.prevs from takt.event_batch e
+			where e.id = s.id and e.org_id = s.org_id offset 0) b
+		union all
+		select b.*
+		from walk w, lateral (select e.id, e.org_id, array_position(e.run_ids, p_run) as i, e.first_seqs, e.prevs
+			from takt.event_batch e where e.id = w.prevs[w.i] and e.org_id = w.org_id offset 0) b
+		where w.first_seqs[w.i] > p_after + 1
+	)
+	select p_run, b.first_seqs[w.i], b.org_id, b.task_ids[w.i], b.node_no, b.incarnation, b.feed_first + w.i - 1, b.at,
+		b.items[w.i]::jsonb
+	from walk w, lateral (select * from takt.event_batch e where e.id = w.id and e.org_id = w.org_id offset 0) b
+	where b.first_seqs[w.i] <= coalesce(p_upto, b.first_seqs[w.i])
+	and b.first_seqs[w.i] + json_array_length(b.items[w.i]) - 1 > p_after
+	order by b.first_seqs[w.i]
+$$;
+
+create or replace function takt.last_event(p_run uuid) returns bigint
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+begin
+	return coalesce((select b.first_seqs[p.i] + json_array_length(b.items[p.i]) - 1
+		from takt.run r left join takt.live l on l.run_id = r.id
+		join takt.event_batch b on b.id = coalesce(l.last_batch, r.last_batch) and b.org_id = r.org_id,
+		lateral (select array_position(b.run_ids, r.id) as i) p
+		where r.id = p_run), 0);
+end $$;
+
+create or replace function takt.timeline(p_run uuid, p_what text, p_id text, p_since bigint, p_limit int)
+returns table (status int, body jsonb) language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+begin
+	return query with item as (
+		select e.first_seq + i.n - 1 as seq, jsonb_build_object('seq', e.first_seq + i.n - 1) || i.item as item
+		from takt.run_events(p_run, p_since, p_since + p_limit + 1) e,
+		jsonb_array_elements(e.items) with ordinality as i(item, n)
+		where e.first_seq + i.n - 1 > p_since
+		order by 1 limit p_limit + 1)
+	select case when r.id is null then 404 else 200 end,
+		case when r.id is null then takt.not_found(p_what, p_id)
+		else jsonb_build_object('run', takt.run_json(r),
+			'items', (select coalesce(jsonb_agg(i.item order by i.seq), '[]') from (select * from item order by seq limit p_limit) i),
+			'next_since', (select (array_agg(i.seq order by i.seq))[p_limit] from item i having count(*) > p_limit)) end
+	from (select 1) one left join takt.run r on r.id = p_run;
+end $$;
+
+create or replace function takt.feed_end() returns text
+language sql stable security definer set search_path = pg_catalog, takt, pg_temp as $$
+	select 'v1.' || coalesce(string_agg(n.no || '-' || e.incarnation || '-' || e.feed_last, '_' order by n.no), '')
+	from takt.node n, lateral (select b.incarnation, b.feed_last from takt.event_batch b where b.node_no = n.no
+		order by b.incarnation desc, b.feed_last desc limit 1) e
+$$;
+
+revoke all on function takt.make_partition(text, text, text, text), takt.live_begins(), takt.live_moves(), takt.live_ends(),
+	takt.run_events(uuid, bigint, bigint) from public;
+grant execute on function takt.run_events(uuid, bigint, bigint) to takt_engine, takt_gateway, takt_auditor;
 grant execute on function takt.as_uuid(text) to takt_engine;

@@ -42,7 +42,7 @@ create table takt.dropped_month (
 
 -- Partitions ---------------------------------------------------------------------------------------
 
--- Every table that has a partition a month, by its key: the id of a run, or a time.
+-- Every table that has a partition a month, by its key: the id of a run, of a commit's events, or a time.
 create function takt.month_tables() returns table (name text, key text, is_time boolean)
 language sql stable set search_path = pg_catalog, takt, pg_temp as $$
 	select c.relname::text, a.attname::text, a.atttypid = 'timestamptz'::regtype
@@ -112,6 +112,27 @@ create function takt.lock_holders(p_tables oid[]) returns text language sql stab
 	and l.database = (select oid from pg_database where datname = current_database())
 $$;
 
+-- Rows of events of before p_bound that must stay, whole: those of runs that stay, and those of runs that are of later
+-- by their id.
+create function takt.batches_kept(p_bound uuid, p_runs uuid[]) returns uuid[]
+language sql stable set search_path = pg_catalog, takt, pg_temp as $$
+	with recursive walk as (
+		select x.run_id, r.org_id, coalesce((select m.batch_id from takt.event_mark m where m.run_id = x.run_id
+			and m.batch_id >= p_bound order by m.seq limit 1), l.last_batch, r.last_batch) as id
+		from unnest(p_runs) as x(run_id) join takt.run r on r.id = x.run_id left join takt.live l on l.run_id = x.run_id
+		union all
+		select w.run_id, w.org_id, b.prev
+		from walk w, lateral (select e.prevs[array_position(e.run_ids, w.run_id)] as prev from takt.event_batch e
+			where e.id = w.id and e.org_id = w.org_id offset 0) b
+		where b.prev is not null
+	)
+	select coalesce(array_agg(distinct id), '{}')
+	from (select id from walk where id < p_bound
+		union all
+		select b.id from takt.event_batch b where b.run_ids[cardinality(b.run_ids)] > b.id
+		and b.run_ids[cardinality(b.run_ids)] >= p_bound and b.id < p_bound) k
+$$;
+
 -- What must stay of everything before p_next, the month behind the one that goes, is copied into TABLE_kept_YYYYMM (of
 -- p_next), which takes the place of the month and of the TABLE_kept_… before it; those are renamed and out of sight, for
 -- remove_dropped(). So a run that is held no longer goes with the next month. Every table is locked already. p_tasks, p_due: occurrences that must stay besides.
@@ -120,6 +141,7 @@ language plpgsql set search_path = pg_catalog, takt, pg_temp as $$
 declare
 	v_bound uuid := takt.month_bound(p_next, false)::uuid;
 	v_runs uuid[];
+	v_batches uuid[];
 	v_kept jsonb;
 	v_table record;
 	v_new text;
@@ -133,6 +155,7 @@ begin
 		union select run_id from takt.command where decided_at is null and run_id < v_bound);
 	select p_tasks || array_agg(r.task_id), p_due || array_agg(r.due_at) into p_tasks, p_due
 	from takt.run r where r.id = any (v_runs) and r.due_at is not null;
+	v_batches := takt.batches_kept(v_bound, v_runs);
 	v_kept := jsonb_build_object('runs', cardinality(v_runs));
 	for v_table in select * from takt.month_tables() loop
 		v_new := format('%s_kept_%s', v_table.name, to_char(p_next, 'YYYYMM'));
@@ -141,7 +164,10 @@ begin
 			execute format('alter table takt.%I detach partition takt.%I', v_table.name, v_old);
 			execute format('insert into takt.%I select * from takt.%I where %s', v_new, v_old,
 				case when v_table.is_time then '(task_id, due_at) in (select * from unnest($2, $3))'
-				else format('%I = any ($1)', v_table.key) end) using v_runs, p_tasks, p_due;
+				when v_table.name = 'event_batch'
+					then 'id = any ($4) and (run_ids && $1 or run_ids[cardinality(run_ids)] >= $5)'
+				else format('%I = any ($1)', v_table.key) end)
+				using v_runs, p_tasks, p_due, v_batches, v_bound;
 			get diagnostics v_n = row_count;
 			v_sum := v_sum + v_n;
 			execute format('alter table takt.%I rename to %I', v_old, 'dropped_' || v_old);
@@ -464,7 +490,7 @@ grant select on takt.dropped_month to takt_engine, takt_auditor;
 
 revoke all on function takt.run_amiss_add(), takt.month_tables(), takt.month_bound(date, boolean), takt.missing_partitions(int),
 	takt.lock_holders(oid[]),
-	takt.partitions_before(text, date), takt.remove_dropped(),
+	takt.partitions_before(text, date), takt.remove_dropped(), takt.batches_kept(uuid, uuid[]),
 	takt.drop_month(date, uuid[], timestamptz[]), takt.drop_before(date), takt.hold_json(takt.run_hold),
 	takt.run_hold_put(text, text), takt.run_hold_end(text), takt.first_id(text, uuid),
 	takt.runs_rare(uuid, text[], text[], uuid, uuid, int), takt.has_run_of(uuid, uuid),

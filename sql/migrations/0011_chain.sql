@@ -59,9 +59,9 @@ create table takt.event_link (
 	first_feed   bigint not null,
 	last_feed    bigint not null,
 	n            int not null,        -- how many rows: fewer are there once a month was dropped
-	oldest_run   uuid not null,       -- the smallest run id: while its month is there, every row is
+	oldest       uuid not null,       -- the smallest row id: while its month is there, every row is
 	at           timestamptz not null,
-	digest       bytea not null,      -- SHA-256 of takt.event_bytes() of the rows, in feed order
+	digest       bytea not null,      -- SHA-256 of takt.event_hash() of the rows, in feed order
 	prev_hash    bytea not null,
 	hash         bytea not null,
 	primary key (node_no, link_no),
@@ -69,15 +69,16 @@ create table takt.event_link (
 	check (first_feed <= last_feed and n > 0)
 );
 
-create function takt.event_bytes(p takt.event) returns bytea
+create function takt.event_hash(p takt.event_batch) returns bytea
 language sql stable parallel safe as $$
-	select record_send(row(p.run_id, p.first_seq, p.org_id, p.task_id, p.node_no, p.incarnation, p.feed_seq, p.at, p.items))
+	select sha256(record_send(row(p.id, p.org_id, p.node_no, p.incarnation, p.feed_first, p.feed_last, p.at, p.run_ids,
+		p.task_ids, p.first_seqs, p.prevs, p.items)))
 $$;
 
 create function takt.link_hash(p_prev bytea, p_node_no int, p_link_no bigint, p_incarnation bigint, p_first bigint,
-	p_last bigint, p_n int, p_oldest_run uuid, p_at timestamptz, p_digest bytea) returns bytea
+	p_last bigint, p_n int, p_oldest uuid, p_at timestamptz, p_digest bytea) returns bytea
 language sql stable parallel safe as $$
-	select sha256(record_send(row(p_prev, p_node_no, p_link_no, p_incarnation, p_first, p_last, p_n, p_oldest_run, p_at,
+	select sha256(record_send(row(p_prev, p_node_no, p_link_no, p_incarnation, p_first, p_last, p_n, p_oldest, p_at,
 		p_digest)))
 $$;
 
@@ -105,8 +106,15 @@ create trigger append_only before update or delete or truncate on takt.audit
 	for each statement execute function takt.append_only();
 create trigger append_only before update or delete or truncate on takt.event_link
 	for each statement execute function takt.append_only();
-create trigger append_only before update or delete on takt.event
+create trigger append_only before update or delete on takt.event_batch
 	for each row execute function takt.append_only();
+
+-- The first id of so many days before the time of one.
+create function takt.days_before(p_id uuid, p_days int) returns uuid
+language sql immutable parallel safe as $$
+	select (lpad(to_hex(greatest(('x' || translate(left(p_id::text, 13), '-', ''))::bit(48)::bigint - p_days * 86400000::bigint, 0)),
+		12, '0') || repeat('0', 20))::uuid
+$$;
 
 -- For `takt verify` ---------------------------------------------------------------------------------------------------
 
@@ -123,6 +131,18 @@ language sql stable parallel safe set search_path = pg_catalog, takt, pg_temp as
 	select coalesce(((max(month) + interval '1 month')::timestamp) at time zone 'UTC', '-infinity') from takt.dropped_month
 $$;
 
+-- The event rows of the runs of a month, p_from to before p_to; a run's first event is committed at most 25 days before
+-- the time that its id says. What whole rows still hold of runs that were dropped is left out. Rows of other months are
+-- passed over by the smallest and the largest run id, unread.
+create function takt.month_events(p_from uuid, p_to uuid) returns table (run_id uuid, first_seq bigint, items json, batch uuid, prev uuid)
+language sql stable parallel safe as $$
+	select r.run_id, r.first_seq, r.items, b.id, r.prev
+	from takt.event_batch b, unnest(b.run_ids, b.first_seqs, b.items, b.prevs) as r(run_id, first_seq, items, prev)
+	where b.id >= takt.days_before(p_from, 26) and b.run_ids[1] < p_to and b.run_ids[cardinality(b.run_ids)] >= p_from
+	and r.run_id >= p_from and r.run_id < p_to
+	and (r.run_id >= takt.history_floor() or exists (select from takt.run k where k.id = r.run_id))
+$$;
+
 -- The first 20 of what a check found; nothing is called for rows that are in order.
 create function takt.first_20_add(p_found text[], p_one text) returns text[]
 language sql immutable strict parallel safe as $$
@@ -134,13 +154,15 @@ create aggregate takt.first_20(text) (sfunc = takt.first_20_add, stype = text[],
 	initcond = '{}', parallel = safe);
 
 revoke all on function takt.audit_hash(bytea, uuid, bigint, timestamptz, text, text, text, text, jsonb),
-	takt.event_bytes(takt.event), takt.link_hash(bytea, int, bigint, bigint, bigint, bigint, int, uuid, timestamptz, bytea),
-	takt.chain_heads(), takt.append_only(), takt.history_floor(), takt.history_begin(), takt.first_20_add(text[], text),
+	takt.event_hash(takt.event_batch), takt.link_hash(bytea, int, bigint, bigint, bigint, bigint, int, uuid, timestamptz, bytea),
+	takt.days_before(uuid, int), takt.month_events(uuid, uuid), takt.chain_heads(), takt.append_only(), takt.history_floor(),
+	takt.history_begin(), takt.first_20_add(text[], text),
 	takt.first_20_join(text[], text[]), takt.first_20(text) from public;
 grant select on takt.event_link to takt_engine, takt_auditor;
 grant insert on takt.event_link to takt_engine;
-grant execute on function takt.event_bytes(takt.event),
+grant execute on function takt.event_hash(takt.event_batch),
 	takt.link_hash(bytea, int, bigint, bigint, bigint, bigint, int, uuid, timestamptz, bytea) to takt_engine, takt_auditor;
 grant execute on function takt.audit_hash(bytea, uuid, bigint, timestamptz, text, text, text, text, jsonb),
-	takt.chain_heads(), takt.history_floor(), takt.history_begin(), takt.uuid_floor(timestamptz), takt.first_20_add(text[], text),
+	takt.chain_heads(), takt.days_before(uuid, int), takt.month_events(uuid, uuid), takt.history_floor(), takt.history_begin(),
+	takt.uuid_floor(timestamptz), takt.first_20_add(text[], text),
 	takt.first_20_join(text[], text[]), takt.first_20(text) to takt_auditor;

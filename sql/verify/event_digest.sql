@@ -3,7 +3,7 @@
 -- title: the event rows are those that were linked
 -- invariant: I8
 -- scope: all
--- Links with runs of a month that was dropped lack rows: they are left out.
+-- Links with rows of a month that was dropped lack some: they are left out.
 select coalesce(sum(found), 0) as examined, count(problem) as violations, to_jsonb(takt.first_20(problem)) as details
 from (select r.found, case
 		when r.found <> l.n then format('chain %s, link %s (%s-%s to %s): %s event rows, %s were linked', l.node_no, l.link_no,
@@ -12,7 +12,7 @@ from (select r.found, case
 			l.incarnation, l.first_feed, l.last_feed)
 		end as problem
 	from takt.event_link l cross join lateral (
-		select count(*) as found, sha256(coalesce(string_agg(takt.event_bytes(e), '' order by e.feed_seq), '')) as digest
-		from takt.event e where e.node_no = l.node_no and e.incarnation = l.incarnation
-		and e.feed_seq between l.first_feed and l.last_feed) r
-	where l.oldest_run >= $1::uuid) c;
+		select count(*) as found, sha256(coalesce(string_agg(takt.event_hash(e), '' order by e.feed_last), '')) as digest
+		from takt.event_batch e where e.node_no = l.node_no and e.incarnation = l.incarnation
+		and e.feed_last between l.first_feed and l.last_feed) r
+	where l.oldest >= $1::uuid) c;

@@ -13,10 +13,10 @@ from (select case
 		end as problem
 	from takt.run r left join takt.live l on l.run_id = r.id
 	left join (select distinct on (e.run_id) e.run_id, i.item ->> 'state' as state
-		from takt.event e, jsonb_array_elements(e.items) with ordinality as i(item, n)
-		where e.run_id >= $1::uuid and e.run_id < $2::uuid and i.item ? 'state'
+		from takt.month_events($1::uuid, $2::uuid) e, jsonb_array_elements(e.items::jsonb) with ordinality as i(item, n)
+		where i.item ? 'state'
 		and (i.item ->> 'type' like 'task\_%' or i.item ->> 'type' = 'attempt_started')
 		order by e.run_id, e.first_seq desc, i.n desc) f on f.run_id = r.id
-	left join lateral (select e.first_seq + jsonb_array_length(e.items) - 1 as last_seq from takt.event e
-		where e.run_id = l.run_id order by e.first_seq desc limit 1) n on true
+	left join lateral (select max(e.first_seq + jsonb_array_length(e.items) - 1) as last_seq
+		from takt.run_events(l.run_id, l.event_seq - 1) e) n on l.run_id is not null
 	where r.id >= $1::uuid and r.id < $2::uuid) c;

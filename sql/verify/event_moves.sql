@@ -12,7 +12,7 @@ from (select case
 		end as problem
 	from (select run_id, state, lag(state) over (partition by run_id order by first_seq, n) as was
 		from (select e.run_id, e.first_seq, i.n, i.item ->> 'state' as state
-			from takt.event e, jsonb_array_elements(e.items) with ordinality as i(item, n)
-			where e.run_id >= $1::uuid and e.run_id < $2::uuid and i.item ? 'state'
+			from takt.month_events($1::uuid, $2::uuid) e, jsonb_array_elements(e.items::jsonb) with ordinality as i(item, n)
+			where i.item ? 'state'
 			and (i.item ->> 'type' like 'task\_%' or i.item ->> 'type' = 'attempt_started')) s) m
 	left join takt.run_move l on l.from_state = m.was and l.to_state = m.state) c;

@@ -5,5 +5,5 @@
 -- scope: month
 select count(*) as examined, count(problem) as violations, to_jsonb(takt.first_20(problem)) as details
 from (select case when r.id is null then format('run %s is not there, its events are', e.run_id) end as problem
-	from (select distinct run_id from takt.event where run_id >= $1::uuid and run_id < $2::uuid) e
+	from (select distinct run_id from takt.month_events($1::uuid, $2::uuid)) e
 	left join takt.run r on r.id = e.run_id and r.id >= $1::uuid and r.id < $2::uuid) c;

@@ -11,5 +11,5 @@ from (select case when l.epoch <> e.epoch or l.attempt <> e.attempt
 	from takt.live l cross join lateral (
 		select coalesce(max((i.item ->> 'epoch')::bigint), 0) as epoch, coalesce(max((i.item ->> 'attempt')::int)
 			filter (where i.item ->> 'type' = 'task_dispatched'), 0) as attempt
-		from takt.event e, jsonb_array_elements(e.items) as i(item)
-		where e.run_id = l.run_id and i.item ->> 'type' in ('task_dispatched', 'attempt_taken_over')) e) c;
+		from takt.run_events(l.run_id) e, jsonb_array_elements(e.items) as i(item)
+		where i.item ->> 'type' in ('task_dispatched', 'attempt_taken_over')) e) c;

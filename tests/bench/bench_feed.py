@@ -77,8 +77,8 @@ def start_node(node):
 def committed(t, *columns):
     """(run, seq) of every event, and these columns of its row."""
     more = "".join(f", {c}" for c in columns)
-    return t.owner.execute(f"select run_id::text, first_seq + i - 1{more} from takt.event e, "
-                           "generate_series(1, jsonb_array_length(items)) i").fetchall()
+    return t.owner.execute(f"select r.run_id::text, r.first_seq + i - 1{more} from takt.event_batch e, unnest(e.run_ids, "
+                           "e.first_seqs, e.items) r(run_id, first_seq, items), generate_series(1, json_array_length(r.items)) i").fetchall()
 
 
 def paced(t, per_s, seconds):
@@ -133,12 +133,12 @@ class Naive(threading.Thread):
     def __init__(self, t):
         super().__init__(daemon=True)
         self.c, self.seen, self.stopping = t.pg.connect("takt_owner"), [], threading.Event()
-        self.last = self.c.execute("select coalesce(max(bench_no), 0) from takt.event").fetchone()[0]
+        self.last = self.c.execute("select coalesce(max(bench_no), 0) from takt.event_batch").fetchone()[0]
 
     def run(self):
         while not self.stopping.wait(0.005):
-            rows = self.c.execute("select bench_no, run_id::text, first_seq from takt.event where bench_no > %s order by 1",
-                                  (self.last,)).fetchall()
+            rows = self.c.execute("select b.bench_no, r.run_id::text, r.first_seq from takt.event_batch b, unnest(b.run_ids, "
+                                  "b.first_seqs) r(run_id, first_seq) where b.bench_no > %s order by 1", (self.last,)).fetchall()
             if rows:
                 self.last = rows[-1][0]
                 self.seen += [(run, seq) for _, run, seq in rows]
@@ -154,8 +154,8 @@ def number_rows(t):
     with t.pg.connect() as c:
         c.execute("create sequence takt.bench_no")
         c.execute("grant usage on sequence takt.bench_no to takt_owner, takt_engine")
-        c.execute("alter table takt.event add column bench_no bigint default nextval('takt.bench_no')")
-        c.execute("create index on takt.event (bench_no)")
+        c.execute("alter table takt.event_batch add column bench_no bigint default nextval('takt.bench_no')")
+        c.execute("create index on takt.event_batch (bench_no)")
 
 
 def until(stopping, action):

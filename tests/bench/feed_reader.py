@@ -13,16 +13,16 @@ import psycopg
 import psycopg.types.json
 
 NEW = """
-    select e.node_no, e.feed_seq, e.run_id::text, e.first_seq, jsonb_array_length(e.items)
-    from takt.node n, lateral (select * from takt.event x where x.node_no = n.no and (x.incarnation, x.feed_seq) > (
+    select e.node_no, e.feed_last, r.run_id::text, r.first_seq, json_array_length(r.items)
+    from takt.node n, lateral (select * from takt.event_batch x where x.node_no = n.no and (x.incarnation, x.feed_last) > (
         coalesce((%(seen)s::jsonb -> n.no::text ->> 0)::bigint, 0), coalesce((%(seen)s::jsonb -> n.no::text ->> 1)::bigint, 0))
-        order by x.incarnation, x.feed_seq) e"""
+        order by x.incarnation, x.feed_last) e, unnest(e.run_ids, e.first_seqs, e.items) r(run_id, first_seq, items)"""
 
 
 def main(dsn, out):
     c = psycopg.connect(dsn, autocommit=True)
     c.execute("listen takt_feed")
-    seen = {str(no): [1, seq] for no, seq in c.execute("select node_no, max(feed_seq) from takt.event group by 1").fetchall()}
+    seen = {str(no): [1, seq] for no, seq in c.execute("select node_no, max(feed_last) from takt.event_batch group by 1").fetchall()}
     out.write("joined\n")
     while True:
         out.flush()

@@ -76,13 +76,14 @@ analyze;
 FILL = {
     "run": """
 insert into takt.{run} (id, org_id, code, task_id, task_revision, task_name, task_type, trigger, actor, due_at, created_at,
-	policy, state, started_at, finished_at, attempts, summary)
+	policy, state, started_at, finished_at, attempts, summary, last_batch)
 select bench.run_id(ms, 'run' || n), t.org_id, upper(substr(md5('code' || n), 1, 8)), t.id, 1, t.name, 'hello',
 	case when n %% 5 = 0 then 'manual' else 'schedule' end, case when n %% 5 = 0 then 'alice' else '' end,
 	case when n %% 5 <> 0 then at end, at, t.definition || '{{"revision": 1}}', s.state,
 	at + interval '0.2 s', at + interval '0.2 s' + t.no %% 60 * interval '1 s', case when s.state in ('failed', 'timed_out') then 2 else 1 end,
 	jsonb_build_object('units', 1, 'passed', (s.state = 'completed')::int, 'failed', (s.state <> 'completed')::int,
-		'attempts', 1, 'message', '1 unit, ' || s.state)
+		'attempts', 1, 'message', '1 unit, ' || s.state),
+	bench.run_id({ms} + least((n - {first}) / 200 * 200 + 199, {runs} - 1) * {span} / {runs}, 'batch' || (n - {first}) / 200)
 from (select n, {ms} + (n - {first}) * {span} / {runs} as ms,
 		to_timestamp(({ms} + (n - {first}) * {span} / {runs}) / 1000.0) as at,
 		('x' || substr(md5('state' || n), 1, 6))::bit(24)::int as r,
@@ -102,17 +103,19 @@ select r.id, a, r.org_id, a, bench.uid('node'),
 	case r.state when 'completed' then 'passed' when 'timed_out' then 'failed' when 'expired' then 'cancelled' else r.state end,
 	t.device_id, t.device_name, t.address, case when r.state = 'completed' then '{{"message": "hello"}}'::jsonb end
 from takt.{run} r join bench.task t on t.id = r.task_id, generate_series(1, r.attempts) a""",
-    "event": """
-insert into takt.{event} (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, items)
-select r.id, 1, r.org_id, r.task_id, (select no from takt.node where name = 'history'), {month}, row_number() over (), r.finished_at,
-	('[{{"at": "' || c || '", "type": "task_created", "state": "queued", "severity": "info", "code": "' || r.code
+    # As if 200 runs were told of at once, each whole.
+    "event_batch": """
+insert into takt.{event_batch} (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, first_seqs, prevs, items)
+select r.last_batch, r.org_id, (select no from takt.node where name = 'history'), {month}, min(feed), max(feed), max(r.finished_at),
+	array_agg(r.id order by feed), array_agg(r.task_id order by feed), array_agg(1), array_agg(null::uuid), array_agg(('[{{"at": "' || c || '", "type": "task_created", "state": "queued", "severity": "info", "code": "' || r.code
 	|| '", "trigger": "' || r.trigger || '", "task_name": "' || r.task_name || '"}}, {{"at": "' || s
 	|| '", "type": "task_dispatched", "state": "dispatched", "severity": "info", "attempt": 1, "epoch": 1, "units": 1}}, {{"at": "' || s
 	|| '", "type": "task_running", "state": "running", "severity": "info", "attempt": 1}}, {{"at": "' || f || '", "type": "task_'
-	|| r.state || '", "state": "' || r.state || '", "severity": "info", "attempts": 1}}]')::jsonb
-from (select *, to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') c,
+	|| r.state || '", "state": "' || r.state || '", "severity": "info", "attempts": 1}}]')::json order by feed)
+from (select *, row_number() over (order by last_batch, org_id, id) as feed, to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') c,
 	to_char(started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') s,
-	to_char(finished_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') f from takt.{run} offset 0) r""",
+	to_char(finished_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') f from takt.{run} offset 0) r
+group by r.last_batch, r.org_id""",
     # A bounded number: one run in a hundred said something.
     "output": """
 insert into takt.{output} (run_id, attempt, unit_no, off, org_id, raw_b, at, data)
@@ -138,16 +141,19 @@ with made as (
 	join bench.task t on t.no = g.i
 	returning id, org_id, task_id, created_at)
 , told as (
-	insert into takt.event (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, items)
-	select id, 1, org_id, task_id, (select no from takt.node where name = 'history'), 1000, row_number() over (), now(),
-		'[{"type": "task_created", "state": "queued", "severity": "info", "at": "2026-01-01T00:00:00.000000Z"},
+	insert into takt.event_batch (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, first_seqs, prevs, items)
+	select bench.run_id((extract(epoch from created_at) * 1000)::bigint, 'told' || id), org_id, (select no from takt.node where name = 'history'),
+		1000, f, f, created_at, array[id], array[task_id], array[1], array[null::uuid],
+		array['[{"type": "task_created", "state": "queued", "severity": "info", "at": "2026-01-01T00:00:00.000000Z"},
 		{"type": "task_dispatched", "state": "dispatched", "severity": "info", "attempt": 1, "epoch": 1, "at": "2026-01-01T00:00:00.000000Z"},
-		{"type": "task_retrying", "state": "retry_wait", "severity": "warning", "at": "2026-01-01T00:00:00.000000Z"}]' from made)
+		{"type": "task_retrying", "state": "retry_wait", "severity": "warning", "at": "2026-01-01T00:00:00.000000Z"}]'::json]
+	from (select *, row_number() over () as f from made) m)
 , tried as (
 	insert into takt.attempt_row (run_id, no, org_id, epoch, node_id, state, opened_at, finished_at, timeout_s, error_class, unit_state)
 	select id, 1, org_id, 1, bench.uid('node'), 'failed', created_at, created_at, 600, 'transient', 'failed' from made)
-insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, queue_depth)
-select id, org_id, task_id, 'queued', now() + interval '10 years', 3, false from made;
+insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, queue_depth, last_batch)
+select id, org_id, task_id, 'queued', now() + interval '10 years', 3, false,
+	bench.run_id((extract(epoch from created_at) * 1000)::bigint, 'told' || id) from made;
 update takt.live set state = 'dispatched', epoch = 1, attempt = 1, node_id = bench.uid('node');
 update takt.live set state = 'retry_wait', node_id = null
 """
@@ -225,10 +231,10 @@ def fill_month(cluster, no, first, end, start_n, runs):
             # What the migrations or an engine made already goes: it is empty. Not in the long transaction: it locks the parent.
             c.execute(f"drop table takt.{part}")
             makers.append(f"create table takt.{part} (like takt.{parent} including defaults including constraints including storage)" + with_options)
-        c.commit()
         for maker, part in zip(makers, names.values()):
             c.execute(maker)
             c.execute(f"alter table takt.{part} owner to takt_owner")
+        c.commit()  # nothing of the parents is locked while the rows are made
         for table, text in FILL.items():
             if table in names:
                 c.execute(text.replace("%%", "%").format(ms=ms, span=span, first=start_n, runs=runs, month=no, **names))

@@ -231,12 +231,11 @@ class Engine:
 
 
 def layout_of(name):
-    """A file's sections; the product's own statements with the seed of the first layout."""
+    """A file's sections; the product's own statements with the seed of the one that it grew out of."""
     if name != "product":
         return sections(HERE / f"layouts/{name}.sql")
-    found = {"ddl": "select 1", **{k: v for k, v in layout_of("classic").items() if k in ("seed", "history")}}
-    found["history"] = found["history"].replace("takt.attempt ", "takt.attempt_row ").replace("takt.unit ", "takt.unit_row ") \
-        .replace("live_check", "live_ends")
+    found = {"ddl": "select 1", **{k: v for k, v in layout_of("packed").items() if k in ("seed", "history")}}
+    found["history"] = found["history"].replace("takt.attempt ", "takt.attempt_row ")
     for part, params in PRODUCT.items():
         text = (HERE.parents[1] / f"sql/engine/{part.split(':')[1]}.sql").read_text(encoding="utf-8")
         found[part.split(":")[0]] = f"-- params: {params}\n{text}"

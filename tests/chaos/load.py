@@ -277,8 +277,10 @@ class Load:
 class FeedReader:
     """Reads the feed of events with SQL, by (node, incarnation, number), as a gateway would; survives the server."""
 
-    ROWS = ("select run_id::text, first_seq, incarnation, feed_seq, jsonb_array_length(items) from takt.event where node_no = %s "
-            "and (incarnation, feed_seq) > (%s, %s) order by incarnation, feed_seq limit 1000")
+    # Whole rows, as they were committed: the cursor is always at the end of one.
+    ROWS = ("select r.run_id::text, r.first_seq, b.incarnation, b.feed_first + r.i - 1, json_array_length(r.items) from (select * from "
+            "takt.event_batch where node_no = %s and (incarnation, feed_last) > (%s, %s) order by incarnation, feed_last limit 200) b, "
+            "unnest(b.run_ids, b.first_seqs, b.items) with ordinality r(run_id, first_seq, items, i) order by 3, 4")
 
     def __init__(self, rig):
         self.rig, self.stopping, self.is_ready, self.count = rig, threading.Event(), False, 0

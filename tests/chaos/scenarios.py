@@ -192,7 +192,7 @@ class Scene:
         """The transaction that adds such an event (SQL over `new`) waits after its insert, until release()."""
         self.rig.query("create or replace function takt.chaos_hold() returns trigger language plpgsql security definer as "
                        f"$$ begin if {condition} then perform pg_advisory_xact_lock_shared(4711); end if; return null; end $$")
-        self.rig.query("create trigger chaos_hold after insert on takt.event for each row execute function takt.chaos_hold()")
+        self.rig.query("create trigger chaos_hold after insert on takt.event_batch for each row execute function takt.chaos_hold()")
         holder = self.rig.pg.connect()
         holder.execute("select pg_advisory_lock(4711)")
         return holder
@@ -499,7 +499,7 @@ def aborted_commit(s, faults):
         s.rig.query("create function public.chaos_abort() returns trigger language plpgsql security definer as $$ begin "
                     "if new.items::text like '%task_completed%' and nextval('public.chaos_hits') <= 2 then "
                     "raise exception 'as asked' using errcode = '40001'; end if; return null; end $$")
-        s.rig.query("create trigger chaos_abort after insert on takt.event for each row execute function public.chaos_abort()")
+        s.rig.query("create trigger chaos_abort after insert on takt.event_batch for each row execute function public.chaos_abort()")
         with s.fault("backend", s.rig.nodes[0]):
             runs = [s.run("short")]
             s.wait(lambda: s.rig.query("select last_value >= 2 from public.chaos_hits")[0][0], "two failures")

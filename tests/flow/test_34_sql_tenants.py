@@ -54,7 +54,9 @@ insert into takt.attempt_row (run_id, no, org_id, epoch, node_id, state, opened_
 insert into takt.run_hold (run_id, org_id, reason, actor) values ('%(run)s', '%(org)s', 'r', 'a');
 insert into takt.run_amiss values ('%(org)s', '%(task)s', '%(run)s', 'failed');
 insert into takt.unit_row (run_id, attempt, no, org_id, epoch) values ('%(run)s', 1, 0, '%(org)s', 1);
-insert into takt.event values ('%(run)s', 1, '%(org)s', '%(task)s', 1, 1, %(feed)d, now(), '[{"type":"x"}]');
+insert into takt.event_batch values ('%(run)s', '%(org)s', 1, 1, %(feed)d, %(feed)d, now(), '{%(run)s}', '{%(task)s}', '{1}',
+    '{null}', array['[{"type":"x"}]']::json[]);
+insert into takt.event_mark values ('%(run)s', 64, '%(org)s', '%(run)s');
 insert into takt.output values ('%(run)s', 1, 0, 0, '%(org)s', 1, now(), 'x');
 insert into takt.snapshot (id, org_id, device_id, device_name, run_id, attempt, unit_no, captured_at, size_b, key_id,
     exact_hash, exact, normalised) values ('s', '%(org)s', '%(device)s', 'd', '%(run)s', 1, 0, now(), 1, '%(key)s', 'x', 'x', 'x');
@@ -266,7 +268,7 @@ def test_a_viewer_changes_and_deletes_nothing(gateway):
         assert gateway.execute("select count(*) from takt.audit").fetchone() == (0,)
 
 
-@pytest.mark.parametrize("table", ["run", "live", "attempt_row", "unit_row", "event", "output", "snapshot", "audit", "occurrence", "run_amiss"])
+@pytest.mark.parametrize("table", ["run", "live", "attempt_row", "unit_row", "event_batch", "event_mark", "output", "snapshot", "audit", "occurrence", "run_amiss"])
 def test_the_gateway_writes_no_history(gateway, table):
     with gateway.transaction(force_rollback=True):
         present(gateway, token(A))
@@ -287,9 +289,9 @@ def test_no_role_but_the_owner_makes_objects_or_deletes_history(pg, role):
         refused(c, "create table takt.mine (n int)", None, "42501")
         refused(c, "create table public.mine (n int)", None, "42501", "3F000")
         refused(c, "drop table takt.run", None, "42501")
-        refused(c, "truncate takt.event", None, "42501")
-        refused(c, "delete from takt.event", None, "42501")
-        refused(c, "update takt.event set at = now()", None, "42501")
+        refused(c, "truncate takt.event_batch", None, "42501")
+        refused(c, "delete from takt.event_batch", None, "42501")
+        refused(c, "update takt.event_batch set at = now()", None, "42501")
         refused(c, "delete from takt.audit", None, "42501")
 
 

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from pg import BUILD, Pg  # noqa: E402
 
-PARENTS = ("run", "run_amiss", "attempt_row", "unit_row", "event", "output", "occurrence")
+PARENTS = ("run", "run_amiss", "attempt_row", "unit_row", "event_batch", "event_mark", "output", "occurrence")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import checker  # noqa: E402
 from engine import Engine, uuid7  # noqa: E402
+from forge import add_events  # noqa: E402
 from pg import wait_until  # noqa: E402
 
 UNITS, STEPS, STEP_MS = 6, 2000, 200  # they end when the test says so
@@ -163,11 +164,9 @@ def make_dispatched(t, task, run, epoch, unit_state="pending"):
           "timeout_s = 300, units = 1, attempt_started_at = case when %s = 'running' then now() end where run_id = %s",
           node, epoch, unit_state, run)
     at = "2026-01-01T00:00:00.000000Z"
-    items = json.dumps([{"type": "task_created", "severity": "info", "at": at, "state": "queued"},
-                        {"type": "task_dispatched", "severity": "info", "at": at, "state": "dispatched"}])
-    t.sql("insert into takt.event select %s, 1, %s, %s, n.no, n.incarnation, 1 + coalesce((select max(feed_seq) from "
-          "takt.event e where e.node_no = n.no and e.incarnation = n.incarnation), 0), now(), %s from takt.node n",
-          run, t.org, task, items)
+    add_events(t.owner.execute, run, [
+        {"type": "task_created", "severity": "info", "at": at, "state": "queued"},
+        {"type": "task_dispatched", "severity": "info", "at": at, "state": "dispatched"}])
 
 
 def test_a_unit_that_is_running_only_in_the_database_is_lost():

@@ -79,7 +79,7 @@ def test_storm(seed):
             for attempt, unit in t.sql("select attempt, no from takt.unit where run_id = %s", run):
                 t.output(run, attempt, unit)
         assert checker.check(t.owner) == []
-        wait_until(lambda: t.one("select sum(n) from takt.event_link") == t.one("select count(*) from takt.event"), 60,
+        wait_until(lambda: t.one("select sum(n) from takt.event_link") == t.one("select count(*) from takt.event_batch"), 60,
                    "every event to be linked")
         verified = subprocess.run([BUILD / "takt", "verify", "--db", t.pg.conninfo], capture_output=True, text=True)
         assert verified.returncode == 0, verified.stdout + verified.stderr

@@ -43,7 +43,7 @@ def units(t, run):
 
 def test_one_unit_is_ended_the_others_are_recorded(t):
     file = t.root / "witness"
-    plant(t, "event", "insert", "new.items::text like '%poisoned%'")
+    plant(t, "event_batch", "insert", "new.items::text like '%poisoned%'")
     bad = t.run(each(t, ["r1", "r2", "r3"], fail="poisoned", fail_device="r2", rc=-200))
     good = [t.run(t.task("witness", {"steps": 20, "step_ms": 50, "output_b": 50, "label": "w", "file": str(file)}))
             for _ in range(4)]
@@ -57,7 +57,7 @@ def test_one_unit_is_ended_the_others_are_recorded(t):
         assert t.wait_end(run) == "completed"
         assert t.output(run).count(b"\n") == 20
     wait_until(lambda: not list((t.state / "units").glob(f"{bad}.1.1")), 30, "the refused unit to be dropped")
-    uproot(t, "event")
+    uproot(t, "event_batch")
 
 
 def test_a_refused_unit_is_tried_again_as_the_task_says(t):
@@ -86,12 +86,12 @@ def test_a_snapshot_of_no_time_is_dated_by_its_result(t):
 
 
 def test_a_run_that_cannot_be_recorded_at_all_waits_and_stops_nobody(t):
-    plant(t, "unit", "update", "new.device_name = 'x1'")
+    plant(t, "unit_row", "update", "new.device_name = 'x1'")
     bad = t.run(each(t, ["x1", "x2"]))
     wait_until(lambda: f"run {bad} cannot be recorded" in t.logs(), 60, "the engine to give it up")
     good = t.run(t.task("witness", {"steps": 2}))
     assert t.wait_end(good) == "completed"
-    uproot(t, "unit")
+    uproot(t, "unit_row")
     # Nothing is lost: the executor still has it all.
     t.kill_engine()
     t.start_engine()

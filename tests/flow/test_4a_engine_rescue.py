@@ -19,6 +19,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import checker  # noqa: E402
 from engine import Engine, uuid7  # noqa: E402
+from forge import add_events  # noqa: E402
 from pg import SOURCE, Pg, wait_until  # noqa: E402
 
 FOREVER = 100000
@@ -116,10 +117,9 @@ class Ghost:
             t.sql("update takt.live set state = 'dispatched', event_seq = 2, node_id = %s, epoch = 1, attempt = 1, units = 1, "
                   "opened_at = now(), attempt_started_at = now(), timeout_s = 300 where run_id = %s", self.id, self.run)
             at = "2026-01-01T00:00:00.000000Z"
-            t.sql("insert into takt.event select %s, 1, %s, %s, n.no, 1, 1, now(), %s from takt.node n where n.id = %s",
-                  self.run, t.org, task, json.dumps([
-                      {"type": "task_created", "severity": "info", "at": at, "state": "queued"},
-                      {"type": "task_dispatched", "severity": "info", "at": at, "state": "dispatched"}]), self.id)
+            add_events(t.owner.execute, self.run, [
+                {"type": "task_created", "severity": "info", "at": at, "state": "queued"},
+                {"type": "task_dispatched", "severity": "info", "at": at, "state": "dispatched"}], 1, self.id)
         self.c.pgconn.enter_pipeline_mode()
         self.c.pgconn.send_query_params(b"update takt.live set event_seq = event_seq where run_id = $1",
                                         [self.run.encode()])

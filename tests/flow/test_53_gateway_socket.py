@@ -271,12 +271,11 @@ def test_two_nodes_in_one_run(rig):
     two.close()
 
 
-def many_events(rig, engine, run, n):
+def many_events(engine, run, n):
     """n commits of one event each, as one transaction."""
     with engine.lock:
-        task = engine.c.execute("select task_id from takt.run where id = %s", (run,)).fetchone()[0]
         for i in range(n):
-            engine._event(run, rig.orgs["default"], task, [{"type": "progress", "i": i}])
+            engine._event(run, [{"type": "progress", "i": i}])
         engine.c.commit()
 
 
@@ -284,7 +283,7 @@ def test_long_absence_is_replayed_whole(rig):
     """More rows than one page, again and again, and live events in between: each comes once, in order."""
     task = rig.task("long")
     run = rig.engine.run(task)
-    many_events(rig, rig.engine, run, 5100)
+    many_events(rig.engine, run, 5100)
     for topic, since in ((f"run:{run}", 0), (f"run:{run}", "v1."), (f"task:{task}", "v1.")):
         with Sock(rig) as s:
             r = s.join(topic, since=since)["response"]
@@ -308,7 +307,7 @@ def test_long_absence_from_a_run_that_moves(rig):
     task = rig.task("long and moved")
     runs = [rig.engine.run(task) for _ in range(2)]
     for i in range(12):
-        many_events(rig, [rig.engine, two][i % 2], runs[i // 2 % 2], 250)
+        many_events([rig.engine, two][i % 2], runs[i // 2 % 2], 250)
     for topics in ([f"task:{task}"], [f"run:{run}" for run in runs]):
         with Sock(rig) as s:
             for i, topic in enumerate(topics):

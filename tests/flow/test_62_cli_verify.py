@@ -3,7 +3,8 @@
 """takt verify: a database that engines wrote is clean; each check goes red by its own damage, and by no other's.
 
 Damage is planted by a superuser whom no trigger stops. Who can do that can also make the event chains anew (relink()):
-so the checks of events are shown without the help of the chain, and the chain by damage that they do not see.
+so the checks of events are shown without the help of the chain, and the chain by damage that they do not see. Event rows are
+damaged in a table of one row a run and commit, `event`, of which the stored rows are made again (repack()).
 """
 import json
 import os
@@ -41,7 +42,7 @@ def verify(pg, *args):
 
 
 def wait_linked(t):
-    wait_until(lambda: t.one("select coalesce(sum(n), 0) from takt.event_link") == t.one("select count(*) from takt.event"),
+    wait_until(lambda: t.one("select coalesce(sum(n), 0) from takt.event_link") == t.one("select count(*) from takt.event_batch"),
                60, "every event to be linked")
 
 
@@ -112,6 +113,20 @@ class Copy:
         self.c = pg.connect_to(dbname)
         self.c.execute("set session_replication_role = replica")
         self.c.execute("set search_path = takt")
+        self.c.execute("create temporary table event as select *, uuid_v7() as batch from takt.event")
+        self.c.execute("alter table event alter column batch set default takt.uuid_v7()")
+        self.relink()
+
+    def repack(self):
+        """The rows of events as `event` has them, each by itself, and what leads to them."""
+        self.c.execute("delete from takt.event_batch")
+        self.c.execute("insert into takt.event_batch select batch, org_id, node_no, incarnation, feed_seq, feed_seq, at, "
+                       "array[run_id], array[task_id], array[first_seq], array[lag(batch) over (partition by run_id order by "
+                       "first_seq)], array[items::json] from event")
+        self.c.execute("delete from event_mark")
+        newest = "(select batch from event e where e.run_id = {} order by first_seq desc limit 1)"
+        self.c.execute(f"update live set last_batch = {newest.format('live.run_id')}")
+        self.c.execute(f"update run set last_batch = {newest.format('run.id')} where id not in (select run_id from live)")
 
     def sql(self, *texts):
         for text in texts:
@@ -130,11 +145,15 @@ class Copy:
 
     def relink(self):
         """The chains made anew over what is there now, as somebody would who can write everything."""
+        self.repack()
+        self.link()
+
+    def link(self):
         self.c.execute("truncate takt.event_link")
         # An implicit transaction a link; a gap or a hole in the numbers does not stop it.
         for (node,) in self.c.execute("select id from takt.node").fetchall():
             self.c.execute("prepare link as " + LINK.strip().rstrip(";"))
-            while self.c.execute(f"execute link('{node}', false, 1000)").fetchone()[0]:
+            while self.c.execute(f"execute link('{node}', false, 10)").fetchone()[0]:
                 pass
             self.c.execute("deallocate link")
 
@@ -152,7 +171,7 @@ def columns(c, table, **changed):
     """A row's columns with some replaced by expressions."""
     names = [r[0] for r in c.c.execute("select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 "
                                        "and not attisdropped and attidentity = '' and attgenerated = '' order by attnum",
-                                       [f"takt.{table}"])]
+                                       ["pg_temp.event" if table == "event" else f"takt.{table}"]) if r[0] != "batch"]
     assert set(changed) <= set(names)
     return ", ".join(names), ", ".join(changed.get(n, n) for n in names)
 
@@ -243,6 +262,13 @@ DAMAGE = {
         lambda c: c.sql("update live set state = 'dispatched' where state = 'running'"),
         lambda c: c.sql("update live set event_seq = event_seq + 1"),
     ],
+    "event_walk": [
+        lambda c: c.sql(f"update run set last_batch = uuid_v7() where id = {FINISHED}"),
+        lambda c: c.sql("insert into event_mark select run_id, first_seq + jsonb_array_length(items) - 1, org_id, uuid_v7() "
+                        "from event where first_seq = 3 limit 1"),
+        lambda c: (c.sql("update event_batch set prevs = array[uuid_v7()] where first_seqs[1] = 3 and run_ids[1] not in "
+                         "(select run_id from live)"), c.link()),
+    ],
     "feed_numbers": [
         lambda c: (c.sql("update event set feed_seq = feed_seq + 1 where feed_seq = (select max(feed_seq) from event)"),
                    c.relink()),
@@ -260,7 +286,7 @@ DAMAGE = {
         lambda c: c.sql(f"update event set items = jsonb_set(items, '{{0,at}}', '\"2020-01-01T00:00:00Z\"') where run_id = {ONE_EVENT}"),
         lambda c: c.sql(f"update event set at = at - interval '1 h' where run_id = {ONE_EVENT}"),
         lambda c: c.sql("update event_link set digest = sha256('x'), hash = link_hash(prev_hash, node_no, link_no, incarnation, "
-                        "first_feed, last_feed, n, oldest_run, at, sha256('x')) "
+                        "first_feed, last_feed, n, oldest, at, sha256('x')) "
                         "where link_no = (select max(link_no) from event_link)"),
     ],
     "run_live": [
@@ -336,6 +362,8 @@ def test_every_check_has_a_damage():
 @pytest.mark.parametrize("check,n", [(check, n) for check, ways in DAMAGE.items() for n in range(len(ways))])
 def test_damage_is_found_by_its_check_alone(broken, check, n):
     DAMAGE[check][n](broken)
+    if check != "event_walk":
+        broken.repack()
     code, violations, details = verify(broken)
     assert (code, set(violations)) == (1, {check}), details
     assert details[check] and all(details[check])
@@ -346,6 +374,12 @@ def test_an_end_is_missing(broken):
     broken.sql("delete from live")
     _, violations, _ = verify(broken)
     assert {"run_live", "event_fold"} <= set(violations)
+
+
+def test_a_live_run_lost_its_events(broken):
+    """The checks of live rows read a run's events from its newest row on."""
+    broken.sql("update live set last_batch = null")
+    assert set(verify(broken)[1]) == {"event_walk", "event_fold", "live_epoch"}
 
 
 def test_heads_show_what_was_cut_off_or_made_anew(broken, tmp_path):
@@ -394,7 +428,7 @@ def test_since_leaves_older_months_out(broken):
 
 def test_no_statement_changes_history(healthy):
     import psycopg
-    for text in ("update takt.event set at = now()", "delete from takt.event", "update takt.audit set actor = 'x'",
+    for text in ("update takt.event_batch set at = now()", "delete from takt.event_batch", "update takt.audit set actor = 'x'",
                  "delete from takt.audit", "truncate takt.audit", "update takt.event_link set n = 1",
                  "delete from takt.event_link", "truncate takt.event_link"):
         with healthy.pg.connect("takt_owner") as c, pytest.raises(psycopg.Error) as e:
@@ -450,7 +484,7 @@ def test_chains_survive_kills_and_dead_nodes_are_linked_by_others():
         for _ in range(3):
             for _ in range(4):
                 t.run(t.task("hello"), wait=False)
-            wait_until(lambda: t.one("select count(*) from takt.event") > t.one("select coalesce(sum(n), 0) from takt.event_link"),
+            wait_until(lambda: t.one("select count(*) from takt.event_batch") > t.one("select coalesce(sum(n), 0) from takt.event_link"),
                        30, "events that are not linked")
             t.kill_engine(signal.SIGKILL)
             t.start_engine()

@@ -24,6 +24,7 @@ import uuid
 import psycopg
 
 import checker
+from forge import add_events
 from pg import BUILD, Pg, wait_until
 
 TERMINAL = ("completed", "failed", "timed_out", "cancelled", "expired")
@@ -252,14 +253,12 @@ class Engine:
         self.sql("insert into takt.attempt_row (run_id, no, org_id, epoch, node_id, state, opened_at, finished_at, timeout_s, "
                  "unit_state) select run_id, attempt, org_id, epoch, node_id, 'cancelled', opened_at, now(), timeout_s, "
                  "'cancelled' from takt.live where run_id = %s", run)
-        self.sql("update takt.run set state = 'cancelled', finished_at = now() where id = %s", run)
         at = "2026-01-01T00:00:00.000000Z"
-        self.sql(
-            "insert into takt.event select l.run_id, l.event_seq - 1, l.org_id, l.task_id, n.no, n.incarnation, 1 + "
-            "(select max(feed_seq) from takt.event e where e.node_no = n.no and e.incarnation = n.incarnation), now(), "
-            "%s from takt.node n, takt.live l where l.run_id = %s",
-            json.dumps([{"type": "task_cancelling", "severity": "info", "at": at, "state": "cancelling"},
-                        {"type": "task_cancelled", "severity": "info", "at": at, "state": "cancelled"}]), run)
+        add_events(self.owner.execute, run, [
+            {"type": "task_cancelling", "severity": "info", "at": at, "state": "cancelling"},
+            {"type": "task_cancelled", "severity": "info", "at": at, "state": "cancelled"}])
+        self.sql("update takt.run set state = 'cancelled', finished_at = now(), last_batch = (select last_batch from takt.live "
+                 "where run_id = id) where id = %s", run)
         self.sql("delete from takt.live where run_id = %s", run)
 
     def device(self, name, platform="linux"):

@@ -31,6 +31,7 @@ import uuid
 import psycopg
 import requests
 
+from forge import add_events
 from pg import BUILD, Pg, wait_until
 
 TARGET_SCHEMA = {
@@ -121,24 +122,20 @@ class FakeEngine:
                             json.dumps(definition)))
             self.c.execute("insert into takt.live (run_id, org_id, task_id, state, next_at, queue_depth) "
                            "values (%s, %s, %s, 'queued', now(), true)", (run, org, task))
-            self._event(run, org, task, [{"type": "task_created", "state": "queued", "trigger": trigger}])
+            self._event(run, [{"type": "task_created", "state": "queued", "trigger": trigger}])
             self.c.commit()
         return run
 
-    def _event(self, run, org, task, items):
-        seq = self.c.execute("update takt.live set event_seq = event_seq + %s where run_id = %s returning event_seq",
-                             (len(items), run)).fetchone()[0]
+    def _event(self, run, items):
+        self.c.execute("update takt.live set event_seq = event_seq + %s where run_id = %s", (len(items), run))
         self.feed_seq += 1
         items = [{"severity": "info", "at": "2026-11-22T00:00:00.000Z", **i} for i in items]
-        self.c.execute("insert into takt.event (run_id, first_seq, org_id, task_id, node_no, incarnation, feed_seq, at, "
-                       "items) values (%s, %s, %s, %s, %s, %s, %s, now(), %s)",
-                       (run, seq - len(items) + 1, org, task, self.no, self.incarnation, self.feed_seq, json.dumps(items)))
+        add_events(self.c.execute, run, items, self.feed_seq, self.node)
         self.c.execute("select pg_notify('takt_feed', '')")
 
     def events(self, run, items):
         with self.lock:
-            org, task = self.c.execute("select org_id, task_id from takt.run where id = %s", (run,)).fetchone()
-            self._event(run, org, task, items)
+            self._event(run, items)
             self.c.commit()
 
     def state(self, run, state, **columns):
@@ -150,13 +147,13 @@ class FakeEngine:
     def finish(self, run, state="completed"):
         """dispatched, running, finished: the shortest legal way."""
         with self.lock:
-            org, task = self.c.execute("select org_id, task_id from takt.run where id = %s", (run,)).fetchone()
             now = self.c.execute("select state from takt.live where run_id = %s", (run,)).fetchone()[0]
             for step in {"queued": ("dispatched", "running"), "dispatched": ("running",)}.get(now, ()):
                 self.c.execute("update takt.live set state = %s, attempt = 1, epoch = 1 where run_id = %s", (step, run))
-            self._event(run, org, task, [{"type": f"task_{state}", "state": state}])
+            self._event(run, [{"type": f"task_{state}", "state": state}])
             self.c.execute("update takt.run set state = %s, started_at = created_at, finished_at = now(), attempts = 1, "
-                           "summary = '{\"units\": 1}' where id = %s", (state, run))
+                           "summary = '{\"units\": 1}', last_batch = (select last_batch from takt.live where run_id = id) "
+                           "where id = %s", (state, run))
             self.c.execute("delete from takt.live where run_id = %s", (run,))
             self.c.commit()
 
