@@ -227,6 +227,8 @@ class Scene:
         """Nothing is live, the readers have it all; or it will not become so."""
         with contextlib.suppress(TimeoutError):
             self.wait(lambda: self.rig.query("select count(*) from takt.live")[0][0] == 0, "all runs to end", limit_s)
+            self.wait(lambda: self.rig.query("select count(*) from takt.command where decided_at is null")[0][0] == 0,
+                      "all commands to be decided", limit_s)
             total = self.rig.query("select count(*) from takt.event")[0][0]
             for reader in self.readers:
                 if isinstance(reader, FeedReader):
@@ -476,7 +478,7 @@ def commit_in_doubt(s, faults):
     s.wait_running(run, 2)
     node = s.rig.nodes[0]
     if faults:
-        holder = s.hold_events(f"new.run_id = '{run}' and new.items::text like '%task_completed%'")
+        holder = s.hold_events(f"'{run}' = any(new.run_ids) and new.items::text like '%task_completed%'")
         s.wait(s.is_held, "the transaction")
         with s.fault("engine", node):
             node.kill("executor")  # so that the new engine does not meet the old one's locks
