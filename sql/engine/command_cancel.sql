@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- SPDX-FileCopyrightText: The Takt authors
--- Decide run.cancel commands. A run that waits ends at once; one that has units goes to cancelling.
+-- Decide run.cancel commands. A run that waits ends at once; one that has units goes to cancelling. A live run that is
+-- not ours, or was taken by another node since the command was read, is that node's to decide: its command stays open.
 -- $1 node id, $2 [command id, …]
 with me as materialized (
 	select n.no, n.incarnation, takt.uuid_v7() as batch, coalesce((select max(e.feed_last) from takt.event_batch e
@@ -61,17 +62,17 @@ with me as materialized (
 	left join held h on h.run_id = c.run_id
 ), answered as (
 	update takt.command c set decided_at = now(),
-		status = case when s.code is null then 404 when s.final is not null or s.was is null then 409
+		status = case when s.code is null then 404 when s.final is not null then 409
 			when s.was in ('queued', 'retry_wait') then 200 else 202 end,
 		answer = case when s.code is null then jsonb_build_object('code', 'run.not_found',
 				'detail', format('there is no run %s', s.run_id))
-			when s.final is not null or s.was is null then jsonb_build_object('code', 'run.finished',
-				'detail', format('run %s is %s already', s.code, coalesce(s.final, 'finished')),
+			when s.final is not null then jsonb_build_object('code', 'run.finished',
+				'detail', format('run %s is %s already', s.code, s.final),
 				'id', s.run_id, 'state', s.final)
 			else jsonb_build_object('id', s.run_id, 'code', s.code, 'state',
 				case when s.was in ('queued', 'retry_wait') then 'cancelled' else 'cancelling' end)
 			end
-	from seen s where c.id = s.id
+	from seen s where c.id = s.id and (s.code is null or s.final is not null or s.was is not null)
 	returning c.id
 )
 select run_id, was, coalesce(reason, '') as reason from moved;

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- SPDX-FileCopyrightText: The Takt authors
 -- Decide run.create commands: a run of its own for each, whatever the task's schedule says. A run id that
--- is not of this time has no partition: such a command is refused, or it would hold up all others.
+-- is not of this time has no partition, and one that is taken makes no second run: such a command is refused, or it
+-- would hold up all others.
 -- $1 node id, $2 [{"id":command,"code"}]
 with me as materialized (
 	select n.no, n.incarnation, takt.uuid_v7() as batch, coalesce((select max(e.feed_last) from takt.event_batch e
@@ -17,7 +18,8 @@ with me as materialized (
 	select c.id, c.org_id, c.actor, c.run_id, c.code, c.body, t.id as task_id, t.name, t.task_type,
 		t.revision, t.definition, c.has_place
 	from (select cmd.*, coalesce(run_id between takt.uuid_floor(now() - interval '25 days')
-			and takt.uuid_floor(now() + interval '25 days'), false) as has_place from cmd) c
+			and takt.uuid_floor(now() + interval '25 days'), false)
+			and row_number() over (partition by run_id order by id) = 1 as has_place from cmd) c
 	left join takt.task t on t.org_id = c.org_id and c.has_place
 		and t.id = case when c.body ->> 'task_id' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
 			then (c.body ->> 'task_id')::uuid end
@@ -29,17 +31,19 @@ with me as materialized (
 	from found where task_id is not null
 	on conflict (id) do nothing
 	returning id
+), fresh as (
+	select f.* from found f join made m on m.id = f.run_id where f.task_id is not null
 ), alive as (
 	insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, last_batch, queue_depth)
 	select f.run_id, f.org_id, f.task_id, 'queued', now(), 1, me.batch,
 		coalesce(f.definition ->> 'overlap', 'queue') = 'queue'
-	from found f join made m on m.id = f.run_id, me
+	from fresh f, me
 ), item as (
 	select f.org_id, f.run_id, f.task_id, 1 as first_seq, null::uuid as prev,
 		json_build_array(jsonb_build_object('type', 'task_created', 'severity', 'info', 'at', me.at,
 			'state', 'queued', 'trigger', 'manual', 'task_name', f.name, 'task_type', f.task_type,
 			'actor', f.actor, 'code', f.code)) as items
-	from found f join made m on m.id = f.run_id, me
+	from fresh f, me
 ), told as (
 	insert into takt.event_batch (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, first_seqs,
 		prevs, items)
@@ -50,14 +54,14 @@ with me as materialized (
 	group by t.org_id, me.batch, me.no, me.incarnation, me.feed
 )
 update takt.command c set decided_at = now(),
-	status = case when not f.has_place then 422 when f.task_id is null then 404 else 201 end,
-	answer = case when not f.has_place then jsonb_build_object('code', 'run.bad_id',
-			'detail', format('%s is not a version 7 UUID of the present', f.run_id))
+	status = case when f.has_place and f.task_id is null then 404 when m.id is null or not f.has_place then 422 else 201 end,
+	answer = case when not f.has_place or m.id is null and f.task_id is not null then jsonb_build_object('code', 'run.bad_id',
+			'detail', format('%s is taken, or not a version 7 UUID of the present', f.run_id))
 		when f.task_id is null then jsonb_build_object('code', 'task.not_found',
 			'detail', format('there is no task %s', f.body ->> 'task_id'))
 		else jsonb_build_object('id', f.run_id, 'code', f.code, 'state', 'queued', 'task_id', f.task_id,
 			'task_name', f.name, 'task_type', f.task_type, 'trigger', 'manual', 'actor', f.actor,
 			'attempt', 0, 'created_at', me.at) end
-from found f, me
+from found f left join made m on m.id = f.run_id, me
 where c.id = f.id
 returning c.status;
