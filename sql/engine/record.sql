@@ -71,10 +71,14 @@ with me as materialized (
 	from gone g, me
 	where r.id = g.run_id and r.state is null
 ), marked as (
-	-- To the second: a busy task's row is not written for each of its runs.
+	-- To the second: a busy task's row is not written for each of its runs. Not while somebody else has the row: an
+	-- engine, whose rows come in another order, or a gateway, whose transaction may hang half sent.
 	update takt.task t set last_run_at = g.at
-	from (select task_id, max(coalesce(started_at, now())) as at from gone group by task_id) g
-	where t.id = g.task_id and (t.last_run_at is null or t.last_run_at < g.at - interval '1 s')
+	from (select o.ctid as place, o.id, g.at
+		from (select task_id, max(coalesce(started_at, now())) as at from gone group by task_id) g
+		join takt.task o on o.id = g.task_id and (o.last_run_at is null or o.last_run_at < g.at - interval '1 s')
+		for no key update of o skip locked) g
+	where t.ctid = g.place and t.id = g.id
 ), item as (
 	select d.org_id, d.run_id, d.task_id, d.first_seq, d.prev, d.items::json as items from done d where d.n > 0
 ), placed as (

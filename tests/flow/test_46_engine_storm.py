@@ -83,3 +83,16 @@ def test_storm(seed):
                    "every event to be linked")
         verified = subprocess.run([BUILD / "takt", "verify", "--db", t.pg.conninfo], capture_output=True, text=True)
         assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_a_task_whose_row_is_held_keeps_no_result_waiting():
+    """By a gateway whose transaction hangs half sent: its end is the matter of minutes, results are not."""
+    with Engine() as t:
+        task, other = t.task("hello"), t.task("hello")
+        with t.pg.connect(autocommit=False) as gateway:
+            gateway.execute("select from takt.task where id = %s for update", [task])
+            for run in (t.run(task), t.run(other)):
+                assert t.wait_end(run) == "completed"
+        assert t.one("select last_run_at is not null from takt.task where id = %s", other)
+        assert t.wait_end(t.run(task)) == "completed"
+        assert t.one("select last_run_at is not null from takt.task where id = %s", task)
