@@ -31,7 +31,8 @@
 	"-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=15s " \
 	"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2 "         \
 	"-c tcp_user_timeout=15000 "                                                               \
-	"-c jit=off -c search_path=takt -c timezone=UTC -c datestyle=ISO -c "                      \
+	"-c jit=off -c search_path=takt -c timezone=UTC -c datestyle=ISO "                         \
+	"-c default_transaction_isolation=read\\ committed -c "                                    \
 	"client_min_messages=warning"
 /* Few rows by keys; but a plan for any number of rows may prefer to read whole tables. */
 #define GENERIC_PLANS " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
