@@ -36,6 +36,7 @@
 #define KEPT_MAX_B (256 * 1024) /* live facts that wait for a client that does not read */
 #define ASKS_MAX 8u             /* snapshots that one join may take */
 #define BUCKETS 4096u
+#define UNREADABLE "the events cannot be read"
 
 /* A fact that waits to be sent; skip items of it were sent or are not wanted. */
 struct kept {
@@ -254,13 +255,6 @@ send_item(struct channel *c, const struct kept *k, unsigned i)
 	sock_send(c->sock, c->join_ref, NULL, c->topic, event, payload.p);
 }
 
-static void
-send_kept(struct channel *c, const struct kept *k)
-{
-	for (unsigned i = k->skip; i < k->fact->n; i++)
-		send_item(c, k, i);
-}
-
 static struct kept *
 kept_new(struct fact *f)
 {
@@ -283,10 +277,12 @@ static void
 channel_send_some(struct channel *c)
 {
 	while (!c->is_asking && c->kept && sock_has_room(c->sock)) {
-		struct kept *k = shift(c);
+		struct kept *k = c->kept;
 
-		send_kept(c, k);
-		kept_free(k);
+		if (k->skip < k->fact->n)
+			send_item(c, k, k->skip++);
+		if (k->skip >= k->fact->n)
+			kept_free(shift(c));
 	}
 	if (c->is_joined && !c->is_live && !c->is_asking && !c->kept)
 		ask(c); /* the next page */
@@ -344,6 +340,23 @@ fail(struct channel *c, const char *reason, int code)
 	channel_end(c);
 }
 
+/* What the database refused, said as the client expects it: as its join's reply, or later. */
+static void
+refuse(struct channel *c, const char *reason, int code, bool may_retry)
+{
+	if (c->is_joined)
+		fail(c, reason, code);
+	else
+		refuse_join(c, reason, code, may_retry);
+}
+
+/* Live bytes behind the first fact, which may be of any size: it is shared, and sent piece by piece. */
+static size_t
+waiting_b(const struct channel *c)
+{
+	return c->kept_b - (c->kept && !c->kept->is_replay ? c->kept->fact->size_b : 0);
+}
+
 static void
 publish_to(struct channel *c, struct fact *f)
 {
@@ -351,6 +364,10 @@ publish_to(struct channel *c, struct fact *f)
 
 	if (!c->is_live && !c->is_asking)
 		return; /* the next page has it */
+	if (!f->n) {    /* whoever joins again is told of the gap */
+		refuse(c, UNREADABLE, 503, true);
+		return;
+	}
 	k = kept_new(f);
 	if (c->is_live && !take_live(c, k)) {
 		kept_free(k);
@@ -358,7 +375,7 @@ publish_to(struct channel *c, struct fact *f)
 	}
 	append(c, k);
 	channel_send_some(c);
-	if (c->kept_b <= KEPT_MAX_B)
+	if (waiting_b(c) <= KEPT_MAX_B)
 		return;
 	if (c->is_live || c->asks >= ASKS_MAX) {
 		fail(c, "lagged", 503);
@@ -514,22 +531,13 @@ answer_joined(struct channel *c, json_t *snapshot, const char *end, bool has_gap
 	c->is_joined = true;
 }
 
-/* What the database refused, said as the client expects it: as its join's reply, or later. */
-static void
-refuse(struct channel *c, const char *reason, int code, bool may_retry)
-{
-	if (c->is_joined)
-		fail(c, reason, code);
-	else
-		refuse_join(c, reason, code, may_retry);
-}
-
 static void
 on_joined(void *arg, const PGresult *res, const struct err *e)
 {
 	struct channel *c = arg;
 	_cleanup_json_ json_t *body = NULL, *rows = NULL;
 	const char *end, *text, *run;
+	struct err bad = ERR_INIT;
 	struct cursor at;
 
 	if (e || c->is_gone)
@@ -555,12 +563,13 @@ on_joined(void *arg, const PGresult *res, const struct err *e)
 	}
 	end = store_str(res, 0, "cursor");
 	text = store_str(res, 0, "rows");
-	rows = json_parse(text, strlen(text),
-	    &(struct json_limits){.size_b = 256u << 20, .depth = 32, .tokens = 8000000}, NULL);
+	rows = json_parse(text, strlen(text), &fact_limits, &bad);
+	if (!rows)
+		log_error(LOG_GATEWAY, "join of %s: %s", c->topic_name, bad.message);
 	if (cursor_parse(end, &at, NULL) < 0)
 		at.n = 0;
 	if (!rows && c->is_joined) {
-		fail(c, "the events cannot be read", 503);
+		fail(c, UNREADABLE, 503);
 		return;
 	}
 	if (!c->is_joined)

@@ -12,6 +12,8 @@
 
 #include "base/banned.h"
 
+const struct json_limits fact_limits = {.size_b = 256u << 20, .depth = 64, .tokens = 8000000};
+
 static char *
 payload_head(const struct fact *f, json_t *item, int64_t number)
 {

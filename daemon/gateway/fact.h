@@ -10,7 +10,12 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "base/jsonx.h"
+
 #include "daemon/gateway/cursor.h"
+
+/* For the events of a commit, as the database gives them: what plugins said may be large and deep. */
+extern const struct json_limits fact_limits;
 
 struct fact {
 	unsigned refs;
@@ -21,7 +26,7 @@ struct fact {
 	char *before,
 	    *after; /* cursor entries of nodes with lower and higher numbers when it was read */
 	size_t size_b;
-	unsigned n;
+	unsigned n; /* 0: they could not be read */
 	struct {
 		char *type;
 		char *head; /* the payload's JSON up to its cursor */

@@ -44,8 +44,11 @@ static struct fact *
 fact_of_row(const PGresult *res, int i)
 {
 	const char *text = store_str(res, i, "items");
-	_cleanup_json_ json_t *items = json_parse(text, strlen(text), &json_limits_frame, NULL);
+	struct err e = ERR_INIT;
+	_cleanup_json_ json_t *items = json_parse(text, strlen(text), &fact_limits, &e);
 
+	if (!items)
+		log_error(LOG_FEED, "events of run %s: %s", store_str(res, i, "run_id"), e.message);
 	return fact_new(store_str(res, i, "run_id"), store_str(res, i, "task_id"),
 	    (int)store_int(res, i, "node_no", 0), store_int(res, i, "incarnation", 0),
 	    store_int(res, i, "feed_seq", 0), store_int(res, i, "first_seq", 0), items);

@@ -319,6 +319,31 @@ def test_long_absence_from_a_run_that_moves(rig):
     two.close()
 
 
+def test_commit_of_many_and_deep_values(rig):
+    """What plugins may say at once comes whole, live and replayed: 600,000 values, 34 levels, more than a connection holds."""
+    deep = 1
+    for _ in range(34):
+        deep = {"a": deep}
+    items = [{"type": "plugin_event", "data": [1] * 15000} for _ in range(40)] + [{"type": "plugin_event", "data": deep}]
+    task = rig.task("big commit")
+    run = rig.engine.run(task)
+    with Sock(rig) as s:
+        for ref, topic in enumerate((f"run:{run}", f"task:{task}")):
+            s.join(topic, str(ref))
+        rig.engine.events(run, items)
+        rig.engine.events(run, [{"type": "progress"}])
+        seen = {"0": [], "1": []}
+        while not all(len(v) == 42 for v in seen.values()):
+            frame = s.recv()
+            seen[frame[0]].append(frame[4]["seq"])
+        assert seen == {"0": list(range(2, 44)), "1": list(range(2, 44))} and s.silent()
+    for topic, since in ((f"run:{run}", 0), (f"task:{task}", "v1.")):
+        with Sock(rig) as s:
+            r = s.join(topic, since=since)["response"]
+            assert r["gap"] is False and r["resumed"] is True
+            assert [s.recv()[4]["seq"] for _ in range(43)] == list(range(1, 44)) and s.silent()
+
+
 def test_client_that_does_not_read_is_told_and_resumes(rig):
     """Its channel ends with phx_error; other clients are not held up; its cursor still leads on without a gap."""
     run = rig.engine.run(rig.task("slow"))
