@@ -8,8 +8,9 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include <strings.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/log.h"
 
@@ -28,6 +29,7 @@
 #define DRAIN_S 5.0
 #define DRAIN_STEP_S 0.05
 #define TOKEN_CHECK_S 10.0
+#define OWN_FILES 32 /* descriptors that are not strangers' */
 
 static int
 on_event(struct lws *wsi, enum lws_callback_reasons why, void *user, void *in, size_t n)
@@ -36,7 +38,7 @@ on_event(struct lws *wsi, enum lws_callback_reasons why, void *user, void *in, s
 
 	switch (why) {
 	case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
-		return gw->conns >= CONNS_MAX || gw->is_stopping;
+		return gw->conns >= gw->conns_max || gw->is_stopping;
 	case LWS_CALLBACK_WSI_CREATE:
 		gw->conns++;
 		return 0;
@@ -71,6 +73,17 @@ lws_log(int level, const char *line)
 {
 	log_at(level & LLL_ERR ? LOG_WARN : LOG_DEBUG, LOG_GATEWAY, "libwebsockets: %.*s",
 	    (int)strcspn(line, "\n"), line);
+}
+
+/* Without a descriptor for it libwebsockets tries to accept the same connection again and again, and logs that each time. */
+static unsigned
+conns_max(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= CONNS_MAX + OWN_FILES)
+		return CONNS_MAX;
+	return files.rlim_cur > OWN_FILES ? (unsigned)files.rlim_cur - OWN_FILES : 1;
 }
 
 static int
@@ -253,7 +266,7 @@ unwatch(struct gateway *gw)
 int
 gateway_main(const struct conf *conf, struct ev_loop *loop)
 {
-	struct gateway gw = {.loop = loop, .conf = conf};
+	struct gateway gw = {.loop = loop, .conf = conf, .conns_max = conns_max()};
 
 	if (sodium_init() < 0)
 		log_fatal(LOG_GATEWAY, "libsodium does not start");

@@ -23,7 +23,7 @@
 
 #define BODY_MAX_B (1024 * 1024)
 #define TOKEN_MAX 72
-#define CONNS_MAX 8192
+#define CONNS_MAX 8192 /* or fewer, if the system allows us fewer descriptors */
 #define DB_DEPTH_MAX 3000u /* statements waiting in the database before requests are refused */
 
 struct request;
@@ -38,7 +38,7 @@ struct gateway {
 	struct feed *feed;
 	struct request *awaiting; /* commands that the engine has not answered */
 	struct sock *socks;
-	unsigned conns;
+	unsigned conns, conns_max;
 	bool is_stopping;
 	unsigned drains;
 	ev_signal term, intr, hup;

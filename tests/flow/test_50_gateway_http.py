@@ -233,6 +233,21 @@ def test_flood_of_unknown_tokens(rig):
     wait_until(lambda: rig.get("/whoami", late).status_code == 200, what="the end of the window")
 
 
+def test_more_connections_than_descriptors():
+    """They are turned away before descriptors run out: libwebsockets would spin on accept and log each time."""
+    with Rig(start=False) as rig:
+        taktd = rig.command()
+        rig.command = lambda: ["sh", "-c", 'ulimit -n 64 && exec "$0" "$@"', *taktd]
+        rig.start()
+        crowd = [Raw(rig) for _ in range(100)]
+        assert crowd[-1].is_closed()
+        assert crowd[0].send(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").answer()[0] == 200
+        for raw in crowd:
+            raw.s.close()
+        wait_until(lambda: rig.is_ready(), what="room for others")
+        assert "accept" not in rig.log_text()
+
+
 def test_post_without_length_is_an_empty_body(rig):
     with Raw(rig) as raw:
         got = raw.send(f"POST /api/v1/tasks HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {rig.token('admin')}\r\n\r\n".encode()).answer()
