@@ -154,8 +154,10 @@ open_state(struct err *e)
 static void
 raise_limits(void)
 {
-	struct rlimit files;
+	struct rlimit files, no_core = {0, 0};
 
+	/* Keepers too: what a plugin says passes through their memory in clear. */
+	setrlimit(RLIMIT_CORE, &no_core);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);

@@ -23,6 +23,7 @@
 
 #define FRAMES_PER_TURN 64
 #define CONNS_MAX 16
+#define ACCEPT_AGAIN_S 1.
 
 struct queued {
 	STAILQ_ENTRY(queued) link;
@@ -32,6 +33,7 @@ struct queued {
 static struct conn_list conns;
 static unsigned conns_n;
 static ev_io listen_io;
+static ev_timer accept_timer;
 
 static void
 queue_clear(struct conn *c)
@@ -276,6 +278,14 @@ on_readable(struct ev_loop *loop, ev_io *w, int revents)
 }
 
 static void
+on_accept_again(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	(void)w;
+	(void)revents;
+	ev_io_start(loop, &listen_io);
+}
+
+static void
 on_accept(struct ev_loop *loop, ev_io *w, int revents)
 {
 	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -283,6 +293,12 @@ on_accept(struct ev_loop *loop, ev_io *w, int revents)
 	struct conn *c;
 
 	(void)revents;
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+		/* Who waits there would wake us all the time. */
+		log_warn(LOG_EXEC, "a connection waits: no descriptor is free");
+		ev_io_stop(loop, &listen_io);
+		ev_timer_start(loop, &accept_timer);
+	}
 	if (fd < 0)
 		return;
 	if (frame_peer_allowed(fd, &e) < 0 || conns_n == CONNS_MAX) {
@@ -308,6 +324,7 @@ server_open(struct err *e)
 	if (X.listen_fd < 0)
 		return X.listen_fd;
 	io_set_nonblock(X.listen_fd, true);
+	ev_timer_init(&accept_timer, on_accept_again, ACCEPT_AGAIN_S, 0.);
 	ev_io_init(&listen_io, on_accept, X.listen_fd, EV_READ);
 	ev_io_start(X.loop, &listen_io);
 	return 0;
@@ -319,6 +336,7 @@ server_close(void)
 	struct conn *c;
 
 	ev_io_stop(X.loop, &listen_io);
+	ev_timer_stop(X.loop, &accept_timer);
 	close(X.listen_fd);
 	unlinkat(X.state_fd, "executor.sock", 0);
 	while ((c = LIST_FIRST(&conns)))
