@@ -15,6 +15,7 @@
 #include "base/log.h"
 
 #include "daemon/engine/engine.h"
+#include "daemon/store/pgarray.h"
 #include "daemon/store/store.h"
 #include "when/cron.h"
 #include "when/stamp.h"
@@ -32,44 +33,51 @@
 static json_t *unreadable;
 static int64_t unreadable_until_ms;
 
+/* What schedule_fire.sql is asked: an array each, an element a schedule. */
+enum list {
+	PLACE,
+	ID,
+	WAS,
+	EXPR,
+	ZONE,
+	DUE,
+	NEXT,
+	RULE,
+	SKIP_UNTIL,
+	SKIP_N,
+	RUN,
+	CODE,
+	LIST_COUNT
+};
+
 struct round {
 	struct engine *engine;
-	json_t *rows;
+	struct pgarray lists[LIST_COUNT];
 	json_t *months; /* object: the months of decided times that may have no partition */
+	int64_t now_s, now_ms;
 	bool is_full;
 };
 
 static void
 round_free(struct round *r)
 {
-	json_decref(r->rows);
+	pgarray_end(r->lists, LIST_COUNT);
 	json_decref(r->months);
 	free(r);
 }
 
 static void
-put_time(json_t *row, const char *key, int64_t utc)
+put_time(struct pgarray *a, bool is_set, int64_t utc)
 {
-	char text[32];
-
-	json_object_set_new(row, key, json_string(when_format_rfc3339(utc, text)));
-}
-
-static void
-put_catch_up(json_t *row, const struct catch_up *c, const char *was)
-{
-	if (c->skipped > 0) {
-		put_time(row, "due", c->due);
-		json_object_set_new(row, "skip_from", json_string(was));
-		put_time(row, "skip_until", c->skip_until);
-		json_object_set_new(row, "skip_n", json_integer(c->skipped));
-	}
-	if (c->has_next)
-		put_time(row, "next", c->next);
+	if (is_set)
+		pgarray_int8(a, utc);
+	else
+		pgarray_int8_null(a);
 }
 
 static int
-plan(json_t *row, const PGresult *res, int i, const struct zone *zone, int64_t *due, struct err *e)
+plan(const PGresult *res, int i, const struct zone *zone, int64_t due, int64_t now,
+    struct catch_up *out, struct err *e)
 {
 	struct cron cron;
 	struct cron_policy policy = {0};
@@ -78,10 +86,7 @@ plan(json_t *row, const PGresult *res, int i, const struct zone *zone, int64_t *
 	    cron_gap_parse(store_str(res, i, "dst_gap"), &policy.gap, e) < 0 ||
 	    cron_fold_parse(store_str(res, i, "dst_fold"), &policy.fold, e) < 0)
 		return -(int)e->code;
-	struct catch_up c = schedule_catch_up(
-	    &cron, zone, &policy, store_int(res, i, "due_s", 0), store_int(res, i, "now_s", 0));
-	put_catch_up(row, &c, store_str(res, i, "was"));
-	*due = c.due;
+	*out = schedule_catch_up(&cron, zone, &policy, due, now);
 	return 0;
 }
 
@@ -115,61 +120,80 @@ unreadable_zones(void)
 	return json_text(names);
 }
 
-/* *due: the time that is decided, if it is not the row's. */
-static json_t *
-decide(const PGresult *res, int i, const struct zone *zone, int64_t *due)
-{
-	static const char *const same[] = {"id", "was", "expr", "zone"};
-	json_t *row = json_object();
-	struct err e = ERR_INIT;
-	struct uuid run;
-	char code[9];
-
-	for (size_t n = 0; n < ARRAY_LEN(same); n++)
-		json_object_set_new(row, same[n], json_string(store_str(res, i, same[n])));
-	json_object_set_new(row, "due", json_string(store_str(res, i, "was")));
-	if (plan(row, res, i, zone, due, &e) < 0) {
-		log_error(LOG_SCHEDULE, "schedule %s cannot be read and stops: %s",
-		    store_str(res, i, "id"), e.message);
-		json_object_set_new(row, "rule", json_string("schedule.invalid"));
-	}
-	uuid_v7(store_int(res, i, "now_ms", 0), &run);
-	id_run_code(code);
-	json_object_set_new(row, "run_id", json_string(run.s));
-	json_object_set_new(row, "code", json_string(code));
-	return row;
-}
-
 /* One without a partition would make the whole round fail, at every try. */
 static void
 note_month(struct round *r, int64_t due)
 {
 	char day[32];
 
+	if (due >= r->now_s - PARTITIONS_BACK_S)
+		return;
 	when_format_rfc3339(due, day);
 	memcpy(day + 7, "-01", sizeof("-01"));
 	json_object_set_new(r->months, day, json_true());
 }
 
 static void
+decide(struct round *r, const PGresult *res, int i, const struct zone *zone)
+{
+	int64_t due = store_int(res, i, "due_s", 0);
+	struct catch_up c = {.due = due};
+	const char *rule = NULL;
+	struct err e = ERR_INIT;
+
+	note_month(r, due);
+	if (plan(res, i, zone, due, r->now_s, &c, &e) < 0) {
+		log_error(LOG_SCHEDULE, "schedule %s cannot be read and stops: %s",
+		    store_str(res, i, "id"), e.message);
+		rule = "schedule.invalid";
+	}
+	note_month(r, c.due);
+	put_time(&r->lists[DUE], c.skipped > 0, c.due);
+	put_time(&r->lists[NEXT], c.has_next, c.next);
+	put_time(&r->lists[SKIP_UNTIL], c.skipped > 0, c.skip_until);
+	pgarray_int4(&r->lists[SKIP_N], (int32_t)c.skipped);
+	pgarray_text(&r->lists[RULE], rule);
+}
+
+static void
+ask(struct round *r, const PGresult *res, int i, const struct zone *zone)
+{
+	struct uuid run;
+	char code[9];
+
+	pgarray_text(&r->lists[PLACE], store_str(res, i, "place"));
+	pgarray_uuid(&r->lists[ID], store_str(res, i, "id"));
+	pgarray_text(&r->lists[WAS], store_str(res, i, "was"));
+	pgarray_text(&r->lists[EXPR], store_str(res, i, "expr"));
+	pgarray_text(&r->lists[ZONE], store_str(res, i, "zone"));
+	decide(r, res, i, zone);
+	uuid_v7(r->now_ms, &run);
+	id_run_code(code);
+	pgarray_uuid(&r->lists[RUN], run.s);
+	pgarray_text(&r->lists[CODE], code);
+}
+
+static void
 on_due(void *arg, const PGresult *res, const struct err *err)
 {
 	struct round *r = arg;
+	const struct zone *zones[DUE_MAX];
+	size_t readable = 0;
+	int n = err ? 0 : PQntuples(res);
 
-	for (int i = 0; !err && i < PQntuples(res); i++) {
-		int64_t old = store_int(res, i, "now_s", 0) - PARTITIONS_BACK_S;
-		int64_t due = store_int(res, i, "due_s", 0);
-		const struct zone *zone = readable_zone(store_str(res, i, "zone"));
-		if (!zone)
-			continue;
-		json_t *row = decide(res, i, zone, &due);
-		if (store_int(res, i, "due_s", 0) < old)
-			note_month(r, store_int(res, i, "due_s", 0));
-		if (due < old)
-			note_month(r, due);
-		json_array_append_new(r->rows, row);
+	r->is_full = n == DUE_MAX;
+	for (int i = 0; i < n; i++) {
+		zones[i] = readable_zone(store_str(res, i, "zone"));
+		readable += zones[i] != NULL;
 	}
-	r->is_full = !err && PQntuples(res) == DUE_MAX;
+	if (readable == 0)
+		return;
+	r->now_s = store_int(res, 0, "now_s", 0);
+	r->now_ms = store_int(res, 0, "now_ms", 0);
+	pgarray_begin(r->lists, LIST_COUNT, readable);
+	for (int i = 0; i < n; i++)
+		if (zones[i])
+			ask(r, res, i, zones[i]);
 }
 
 static void
@@ -198,28 +222,37 @@ on_committed(void *arg, const PGresult *res, const struct err *err)
 }
 
 static void
+send_fire(struct round *r)
+{
+	struct store *s = r->engine->store;
+	struct store_param p[1 + LIST_COUNT] = {STORE_TEXT(r->engine->node_id.s)};
+	const char *month;
+	json_t *is_there;
+
+	json_object_foreach(r->months, month, is_there) store_send(s, SQL_ENGINE_PARTITIONS,
+	    (struct store_param[]){STORE_TEXT(month), STORE_TEXT("1")}, 2, NULL, NULL);
+	for (size_t i = 0; i < LIST_COUNT; i++)
+		p[1 + i] = STORE_BYTES(r->lists[i].bytes.p, r->lists[i].bytes.n);
+	store_send(s, SQL_ENGINE_SCHEDULE_FIRE, p, ARRAY_LEN(p), on_fired, r);
+	store_send(s, SQL_ENGINE_FEED_NOTIFY, NULL, 0, NULL, NULL);
+	store_sync(s, on_committed, r);
+}
+
+static void
 on_read(void *arg, const PGresult *res, const struct err *err)
 {
 	struct round *r = arg;
 	struct engine *e = r->engine;
 
 	(void)res;
-	if (err || json_array_size(r->rows) == 0) {
-		if (r->is_full)
-			engine_want(e, JOB_SCHEDULE);
-		engine_done(e, err);
-		round_free(r);
+	if (!err && r->lists[ID].length > 0) {
+		send_fire(r);
 		return;
 	}
-	_cleanup_free_ char *rows = json_text(r->rows);
-	const char *month;
-	json_t *is_there;
-	json_object_foreach(r->months, month, is_there) store_send(e->store, SQL_ENGINE_PARTITIONS,
-	    (struct store_param[]){STORE_TEXT(month), STORE_TEXT("1")}, 2, NULL, NULL);
-	store_send(e->store, SQL_ENGINE_SCHEDULE_FIRE,
-	    (struct store_param[]){STORE_TEXT(e->node_id.s), STORE_TEXT(rows)}, 2, on_fired, r);
-	store_send(e->store, SQL_ENGINE_FEED_NOTIFY, NULL, 0, NULL, NULL);
-	store_sync(e->store, on_committed, r);
+	if (r->is_full)
+		engine_want(e, JOB_SCHEDULE);
+	engine_done(e, err);
+	round_free(r);
 }
 
 bool
@@ -228,7 +261,6 @@ schedule_start(struct engine *e)
 	struct round *r = xcalloc(1, sizeof(*r));
 
 	r->engine = e;
-	r->rows = json_array();
 	r->months = json_object();
 	zone_refresh();
 	if (!unreadable)
