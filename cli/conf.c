@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <pwd.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -87,6 +89,21 @@ read_client_file(struct cli *c, struct err *e)
 	return 0;
 }
 
+/* A proxy that the environment names would be sent our token, and asked for a loopback of its own. */
+static void
+forget_proxies(const char *url)
+{
+	static const char *const names[] = {
+	    "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+	const char *host = strstr(url, "://") + 3;
+
+	if (strncmp(host, "127.", 4) != 0 && strncmp(host, "[::1]", 5) != 0 &&
+	    strncasecmp(host, "localhost", 9) != 0)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		unsetenv(names[i]);
+}
+
 int
 conf_load(struct cli *c, const char *url, const char *token_file, struct err *e)
 {
@@ -103,6 +120,10 @@ conf_load(struct cli *c, const char *url, const char *token_file, struct err *e)
 	/* A token of our own file is for our own daemon: not sent to a URL that was given. */
 	if (!c->url && read_client_file(c, e) < 0)
 		return -(int)e->code;
+	if (!c->url) {
+		err_set(e, ERR_INVALID, "%s/client.json has no \"url\"", c->state);
+		return err_hint(e, "Start `takt dev` again, or give --url and --token-file.");
+	}
 	if (strncmp(c->url, "http://", 7) != 0 && strncmp(c->url, "https://", 8) != 0) {
 		err_set(e, ERR_INVALID, "'%.100s' is not a URL of a daemon", c->url);
 		err_field(e, "--url");
@@ -110,5 +131,6 @@ conf_load(struct cli *c, const char *url, const char *token_file, struct err *e)
 	}
 	for (n = strlen(c->url); n && c->url[n - 1] == '/'; n--)
 		c->url[n - 1] = 0;
+	forget_proxies(c->url);
 	return 0;
 }

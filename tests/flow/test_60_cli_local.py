@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -93,10 +94,23 @@ def test_a_bad_token_file_is_refused(tmp_path, content):
     assert p.returncode == 2 and str(f) in p.stderr
 
 
-def test_client_json_is_checked(tmp_path):
-    (tmp_path / "client.json").write_text('{"url": "http://127.0.0.1:9", "url": "x"}')
+@pytest.mark.parametrize("text", ['{"url": "http://127.0.0.1:9", "url": "x"}', "{}", "[]", '{"url": 5}', "x", ""])
+def test_client_json_is_checked(tmp_path, text):
+    (tmp_path / "client.json").write_text(text)
     p = takt("--state", str(tmp_path), "health")
     assert p.returncode == 2 and "client.json" in p.stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_no_proxy_is_told_the_token_of_a_daemon_on_this_host(tmp_path, host):
+    token = tmp_path / "token"
+    token.write_text("takt_" + "A" * 43)
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        env = {n: f"http://127.0.0.1:{proxy.getsockname()[1]}" for n in ("http_proxy", "all_proxy", "ALL_PROXY")}
+        assert takt("--url", f"http://{host}:9", "--token-file", str(token), "health", **env).returncode == 5
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
 
 
 def test_cron_next_and_check():
