@@ -7,6 +7,7 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,6 +35,19 @@ const json_t *
 arg_list(const struct args *a, const char *name)
 {
 	return json_object_get(a->opt, name);
+}
+
+int
+arg_limit(const struct args *a, size_t dflt, size_t *out)
+{
+	const char *s = arg_str(a, "limit");
+	size_t digits = s ? strspn(s, "0123456789") : 0;
+
+	*out = s ? strtoul(s, NULL, 10) : dflt;
+	if (s && (s[digits] || !digits || digits > 9 || !*out))
+		return cli_refuse("--limit", "Give a whole number from 1 to 999999999.",
+		    "'%.40s' is not a limit", s);
+	return CLI_OK;
 }
 
 static void

@@ -47,6 +47,8 @@ struct args {
 const char *arg_str(const struct args *a, const char *name);
 bool arg_bool(const struct args *a, const char *name);
 const json_t *arg_list(const struct args *a, const char *name);
+/* --limit, or dflt (0: all) if it was not given. CLI_OK, or CLI_REFUSED after telling why. */
+int arg_limit(const struct args *a, size_t dflt, size_t *out);
 
 /* Print "takt: field: message (hint)" on stderr; returns the exit code that fits e->code. */
 int cli_fail(const struct err *e);

@@ -56,6 +56,7 @@ static const struct flag flags_run_list[] = {
 static const struct flag flags_log[] = {
     {"unit", FLAG_STR, "N", "only this unit"},
     {"attempt", FLAG_STR, "N", "only this attempt"},
+    {"offset", FLAG_STR, "N", "from this byte of a unit's output on; needs the other two"},
     {0},
 };
 static const struct flag flags_cancel[] = {

@@ -163,15 +163,12 @@ int
 cmd_inventory_list(struct cli *c, const struct args *a)
 {
 	const struct noun *n = noun_of(a);
-	const char *limit = arg_str(a, "limit");
 	_cleanup_json_ json_t *items = NULL;
-	long max = limit ? strtol(limit, NULL, 10) : 0;
-	int code;
+	size_t max;
+	int code = arg_limit(a, 0, &max);
 
-	if (limit && max < 1)
-		return cli_refuse(
-		    "--limit", "Give a number from 1.", "'%.40s' is not a limit", limit);
-	code = api_list(c, n->path, (size_t)max, &items);
+	if (!code)
+		code = api_list(c, n->path, max, &items);
 	if (!code)
 		print_table(c, items, n->cols);
 	return code;

@@ -47,17 +47,14 @@ cmd_run_list(struct cli *c, const struct args *a)
 	    {"STATE", "state"}, {"TRIGGER", "trigger"}, {"ATT", "attempt", COL_COUNT},
 	    {"CREATED (UTC)", "created_at", COL_TIME}, {"TOOK", "duration_ms", COL_DURATION},
 	    {"MESSAGE", "summary.message"}, {"ID", "id"}, {0}};
-	const char *limit = arg_str(a, "limit");
-	long max = limit ? strtol(limit, NULL, 10) : 20;
 	_cleanup_buf_ struct buf path = {0}, states = {0};
 	_cleanup_json_ json_t *items = NULL;
 	const json_t *one;
-	size_t i;
-	int code;
+	size_t i, max;
+	int code = arg_limit(a, 20, &max);
 
-	if (max < 1)
-		return cli_refuse(
-		    "--limit", "Give a number from 1.", "'%.40s' is not a limit", limit);
+	if (code)
+		return code;
 	buf_adds(&path, "/runs");
 	json_array_foreach(arg_list(a, "status"), i, one)
 	    buf_addf(&states, "%s%s", i ? "," : "", json_string_value(one));
@@ -71,7 +68,7 @@ cmd_run_list(struct cli *c, const struct args *a)
 	if (!code)
 		code = add_named(c, &path, a, "device", resolve_device);
 	if (!code)
-		code = api_list(c, path.p, (size_t)max, &items);
+		code = api_list(c, path.p, max, &items);
 	if (!code)
 		print_table(c, items, cols);
 	return code;
@@ -145,6 +142,8 @@ cmd_run_log(struct cli *c, const struct args *a)
 		add_filter(&tail, "attempt", arg_str(a, "attempt"));
 	if (arg_str(a, "unit"))
 		add_filter(&tail, "unit", arg_str(a, "unit"));
+	if (arg_str(a, "offset"))
+		add_filter(&tail, "offset", arg_str(a, "offset"));
 	code = call(c, a->pos[0], "GET", tail.p, NULL, &r);
 	if (!code && r.body.n)
 		print_device_text(c, r.body.p, r.body.n);

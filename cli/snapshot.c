@@ -25,15 +25,14 @@ static const struct column cols[] = {{"ID", "id"}, {"DEVICE", "device_name"},
 int
 cmd_snapshot_list(struct cli *c, const struct args *a)
 {
-	const char *limit = arg_str(a, "limit"), *run = arg_str(a, "run");
-	long max = limit ? strtol(limit, NULL, 10) : 50;
+	const char *run = arg_str(a, "run");
 	_cleanup_free_ char *device = NULL, *path = NULL, *run_id = NULL;
 	_cleanup_json_ json_t *items = NULL;
-	int code = CLI_OK;
+	size_t max;
+	int code = arg_limit(a, 50, &max);
 
-	if (max < 1)
-		return cli_refuse(
-		    "--limit", "Give a number from 1.", "'%.40s' is not a limit", limit);
+	if (code)
+		return code;
 	if (arg_str(a, "device"))
 		code = resolve_device(c, arg_str(a, "device"), &device);
 	if (run && !code) {
@@ -50,7 +49,7 @@ cmd_snapshot_list(struct cli *c, const struct args *a)
 	    device && run_id ? "&" : "", run_id ? "run=" : "", run_id ? run_id : "");
 	if (path[strlen(path) - 1] == '?')
 		path[strlen(path) - 1] = 0;
-	code = api_list(c, path, (size_t)max, &items);
+	code = api_list(c, path, max, &items);
 	if (!code)
 		print_table(c, items, cols);
 	return code;

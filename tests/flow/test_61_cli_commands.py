@@ -322,6 +322,9 @@ def test_run_follow_wait_log_timeline(dev):
     log = dev.ok("run", "log", run["code"])
     words = [line for line in log.splitlines() if line and not line.startswith("===")]
     assert words and all(w in p.stdout for w in words), (log, p.stdout)
+    whole = log.split("\n", 1)
+    rest = dev.ok("run", "log", run["code"], "--attempt", "1", "--unit", "0", "--offset", "10").split("\n", 1)
+    assert rest[0] == whole[0].rstrip() and rest[1] == whole[1][10:]
     timeline = dev.json("run", "timeline", run["id"])
     assert [e["seq"] for e in timeline] == list(range(1, len(timeline) + 1))
     assert [e["type"] for e in timeline if e["type"] != "output"] == types
@@ -346,7 +349,7 @@ def test_run_list_filters(dev):
                  ["--task", "listed", "--limit", "1"]):
         assert [r["id"] for r in dev.json("run", "list", *args)] == [first["id"]], args
     assert dev.json("run", "list", "--task", "listed", "--status", "live") == []
-    for args, code in ((["--status", "sleeping"], 2), (["--limit", "0"], 2), (["--task", "none"], 3), (["--device", "none"], 3)):
+    for args, code in ((["--status", "sleeping"], 2), (["--limit", "0"], 2), (["--limit", "5x"], 2), (["--task", "none"], 3), (["--device", "none"], 3)):
         assert dev.takt("run", "list", *args).returncode == code, args
     for verb in ("show", "log", "timeline", "cancel", "follow"):
         assert dev.takt("run", verb, "ZZZZZZZZ").returncode == 3, verb
