@@ -266,6 +266,40 @@ def test_a_viewer_changes_and_deletes_nothing(gateway):
                     "update takt.token set revoked_at = now()", "delete from takt.host_key"):
             assert gateway.execute(sql).rowcount == 0, sql
         assert gateway.execute("select count(*) from takt.audit").fetchone() == (0,)
+        refused(gateway, "select takt.audit_add(%s, 'viewer@alpha', 'x', 'y', 'z', '{}')", [uid(A, "org")], "42501")
+
+
+def test_a_hold_is_of_an_own_run(pg, gateway):
+    (own,), (other,) = (pg.sql("select id from takt.run where org_id = %s", [uid(org, "org")])[0] for org in ORGS)
+    with gateway.transaction(force_rollback=True):
+        present(gateway, token(A))
+        hold = "insert into takt.run_hold (run_id, org_id, reason, actor) values (%s, %s, 'r', 'admin@alpha')"
+        refused(gateway, hold, [other, uid(A, "org")], "42501")
+        gateway.execute("delete from takt.run_hold")
+        gateway.execute(hold, [own, uid(A, "org")])
+
+
+@pytest.mark.parametrize("when", ["-infinity", "infinity", "4000-01-01 BC", "12000-01-01"])
+def test_a_due_time_is_one_that_can_be_reckoned_with(gateway, when):
+    """Each engine's poll subtracts from it: an infinite one stopped them all."""
+    with gateway.transaction(force_rollback=True):
+        present(gateway, token(A, "operator"))
+        refused(gateway, "update takt.schedule set next_due_at = %s", [when], "23514")
+
+
+@pytest.mark.parametrize("table", ["task_revision", "schedule"])
+def test_what_belongs_to_a_task_goes_with_it_only(gateway, table):
+    with gateway.transaction(force_rollback=True):
+        present(gateway, token(A))
+        refused(gateway, f"delete from takt.{table}", None, "42501")
+        gateway.execute("delete from takt.task")
+        assert gateway.execute(f"select count(*) from takt.{table}").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("table", ["attempt_row", "occurrence"])
+def test_what_is_written_once_is_not_the_engines_to_change(pg, table):
+    with pg.connect("takt_engine") as c:
+        refused(c, f"update takt.{table} set org_id = org_id", None, "42501")
 
 
 @pytest.mark.parametrize("table", ["run", "live", "attempt_row", "unit_row", "event_batch", "event_mark", "output", "snapshot", "audit", "occurrence", "run_amiss"])

@@ -182,6 +182,19 @@ def test_a_reader_is_not_waited_for_long_and_named(pg):
         assert drop(c, 1)[1]
 
 
+def test_nobody_waits_for_a_drop_that_waits_for_an_audit_row(pg):
+    """A gateway's transaction that hangs half sent has the lock of its organisation's audit rows."""
+    with pg.connect() as c, pg.connect("takt_gateway", autocommit=False) as gateway:
+        all_runs = runs_before(c, 1)
+        gateway.execute("select pg_advisory_xact_lock(hashtextextended('takt.audit:' || id, 0)) from "
+                        "(select %s::uuid as id) o", c.execute("select id from takt.org limit 1").fetchone())
+        c.execute("set lock_timeout = '10s'")
+        assert drop(c, 1)[:2] == (first(0), False)
+        assert runs_before(c, 1) == all_runs
+        gateway.rollback()
+        assert drop(c, 1)[1]
+
+
 def test_several_engines_drop_each_month_once(pg):
     def one(_):
         with pg.connect("takt_engine") as c:
