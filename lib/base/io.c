@@ -168,7 +168,8 @@ io_unix_listen(int dirfd, const char *name, int type, struct err *e)
 int
 io_unix_connect(int dirfd, const char *name, int type, struct err *e)
 {
-	_cleanup_fd_ int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	/* Connecting would wait for one whose backlog is full because it is stopped. */
+	_cleanup_fd_ int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un sa;
 
 	if (fd < 0)
@@ -177,5 +178,6 @@ io_unix_connect(int dirfd, const char *name, int type, struct err *e)
 		return -ERR_INVALID;
 	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 		return err_sys(e, "connecting to %s", name);
+	io_set_nonblock(fd, false);
 	return take_fd(&fd);
 }

@@ -26,7 +26,8 @@ int io_set_cloexec(int fd, bool on);
 /*
  * Bind or connect a unix socket `name` inside directory dirfd through /proc/self/fd, so that the
  * length of the directory's path does not count against sun_path. type: SOCK_STREAM or
- * SOCK_SEQPACKET. Returns a CLOEXEC fd or a negative code.
+ * SOCK_SEQPACKET. Returns a CLOEXEC fd or a negative code. Connecting never waits: it fails when
+ * the listener has not accepted for so long that its backlog is full.
  */
 int io_unix_listen(int dirfd, const char *name, int type, struct err *e);
 int io_unix_connect(int dirfd, const char *name, int type, struct err *e);

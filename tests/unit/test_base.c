@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -150,6 +151,33 @@ test_stamp(void **state)
 	assert_string_equal(clock_rfc3339_us(-1, s), "1969-12-31T23:59:59.999Z");
 }
 
+/* The listener is stopped: what it does not accept fills its backlog, and who connects must go on. */
+static void
+test_connect_never_waits(void **state)
+{
+	char dir[] = "/tmp/takt-base-XXXXXX";
+	int fds[300], n = 0;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	int dfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int listener = io_unix_listen(dfd, "s", SOCK_SEQPACKET, &e);
+	assert_true(listener >= 0);
+	alarm(30);
+	while (n < 300 && (fds[n] = io_unix_connect(dfd, "s", SOCK_SEQPACKET, &e)) >= 0)
+		n++;
+	alarm(0);
+	assert_in_range(n, 1, 299);
+	assert_int_equal(fcntl(fds[0], F_GETFL) & O_NONBLOCK, 0);
+	while (n > 0)
+		close(fds[--n]);
+	close(listener);
+	unlinkat(dfd, "s", 0);
+	close(dfd);
+	rmdir(dir);
+}
+
 int
 main(void)
 {
@@ -160,6 +188,7 @@ main(void)
 	    cmocka_unit_test(test_uuid),
 	    cmocka_unit_test(test_json_bounds),
 	    cmocka_unit_test(test_replace_file),
+	    cmocka_unit_test(test_connect_never_waits),
 	    cmocka_unit_test(test_stamp),
 	};
 
