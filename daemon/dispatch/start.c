@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <sodium.h>
+
 #include "base/io.h"
 #include "base/jsonx.h"
 
@@ -31,20 +33,6 @@ wipe_json(json_t *secret)
 	json_decref(secret);
 }
 
-static int
-unhex(const char *hex, struct buf *out)
-{
-	size_t n = strlen(hex) / 2;
-
-	for (size_t i = 0; i < n; i++) {
-		unsigned byte;
-		if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
-			return -ERR_INVALID;
-		buf_addc(out, (char)byte);
-	}
-	return 0;
-}
-
 /* The row's identity is sealed with the secret: a blob copied to another row does not open it. */
 static int
 check_owner(const json_t *opened, const struct unit *u, struct err *e)
@@ -65,21 +53,23 @@ open_secret(struct engine *e, const struct unit *u, json_t **secret, struct err 
 {
 	_cleanup_buf_ struct buf sealed = {0};
 	_cleanup_secret_ struct buf plain = {0};
-	int rc;
 
 	if (!u->sealed_hex) {
 		*secret = json_object();
 		return 0;
 	}
-	if (unhex(u->sealed_hex, &sealed) < 0)
+	size_t n = strlen(u->sealed_hex);
+	buf_reserve(&sealed, n / 2 + 1);
+	if (sodium_hex2bin(
+		(unsigned char *)sealed.p, n / 2, u->sealed_hex, n, NULL, &sealed.n, NULL) != 0)
 		return err_set(err, ERR_BUG, "credential %s is not in hex", u->credential_id);
-	if ((rc = seal_open(e->seal, sealed.p, sealed.n, &plain, err)) < 0)
+	if (seal_open(e->seal, sealed.p, sealed.n, &plain, err) < 0)
 		return err_push(err, "credential %s", u->credential_id);
 	json_t *opened = json_parse(plain.p, plain.n, &json_limits_request, NULL);
 	if (!opened)
 		return err_set(
 		    err, ERR_INVALID, "credential %s holds no document", u->credential_id);
-	rc = check_owner(opened, u, err);
+	int rc = check_owner(opened, u, err);
 	json_t *found = json_incref(json_object_get(opened, "secret"));
 	json_decref(opened);
 	/* The user name is no secret: it is in the row, beside what is sealed. */

@@ -58,14 +58,13 @@ check(struct engine *e, const struct artifact *exact, const struct artifact *pla
 	_cleanup_secret_ struct buf packed = {0};
 	_cleanup_secret_ struct buf raw = {0};
 	_cleanup_buf_ struct buf text = {0};
-	int rc;
 
 	if (!exact->is_secret)
 		return err_set(err, ERR_INVALID, "the exact configuration came unsealed");
-	if ((rc = seal_open(e->seal, exact->body.p, exact->body.n, &packed, err)) < 0 ||
-	    (rc = unpack(&packed, exact->raw_b, &raw, err)) < 0)
+	if (seal_open(e->seal, exact->body.p, exact->body.n, &packed, err) < 0 ||
+	    unpack(&packed, exact->raw_b, &raw, err) < 0)
 		return err_push(err, "config");
-	if ((rc = unpack(&plain->body, plain->raw_b, &text, err)) < 0)
+	if (unpack(&plain->body, plain->raw_b, &text, err) < 0)
 		return err_push(err, "config.normalised");
 	seal_hash(e->seal, raw.p, raw.n, hash);
 	return 0;
