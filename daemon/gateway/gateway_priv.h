@@ -58,6 +58,8 @@ int http_event(struct gateway *, struct lws *, enum lws_callback_reasons, struct
 char *http_header(struct lws *, enum lws_token_indexes, size_t max);
 /* The value of a query parameter, NULL if absent. */
 char *http_query_value(struct lws *, const char *name, size_t max);
+/* UTF-8, and not empty: what neither JSON nor the database takes is refused before it gets there. */
+bool http_is_text(const char *s);
 /* The text behind "Bearer ", NULL if the header is absent or something else. */
 char *http_bearer(struct lws *);
 

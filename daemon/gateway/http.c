@@ -65,12 +65,22 @@ custom_header(struct lws *wsi, const char *name, size_t max)
 	return text;
 }
 
+bool
+http_is_text(const char *s)
+{
+	_cleanup_json_ json_t *j = json_string(s);
+
+	return j && *s;
+}
+
 char *
 http_bearer(struct lws *wsi)
 {
 	_cleanup_free_ char *text = http_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, 7 + TOKEN_MAX);
 
-	return text && !strncasecmp(text, "Bearer ", 7) && text[7] ? xstrdup(text + 7) : NULL;
+	return text && !strncasecmp(text, "Bearer ", 7) && http_is_text(text + 7)
+		   ? xstrdup(text + 7)
+		   : NULL;
 }
 
 /* Fragment i of the query as "name=value", decoded; NULL at the end. One that is too long is "?". */
@@ -184,9 +194,17 @@ read_head(struct request *r, struct lws *wsi)
 	r->content_type = http_header(wsi, WSI_TOKEN_HTTP_CONTENT_TYPE, 200);
 	r->if_match = http_header(wsi, WSI_TOKEN_HTTP_IF_MATCH, 100);
 	r->idempotency_key = custom_header(wsi, "idempotency-key:", 200);
-	if (!r->idempotency_key && lws_hdr_custom_length(wsi, "idempotency-key:", 16) > 200) {
+	/* What cannot be kept must not count as absent: the request would go on without its condition. */
+	if (r->idempotency_key ? !http_is_text(r->idempotency_key)
+			       : lws_hdr_custom_length(wsi, "idempotency-key:", 16) > 200) {
+		answer_refusal(r, 400, "idempotency_key",
+		    "an Idempotency-Key has 1 to 200 characters of UTF-8");
+		return false;
+	}
+	if (r->if_match ? !http_is_text(r->if_match)
+			: lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_IF_MATCH) > 0) {
 		answer_refusal(
-		    r, 400, "idempotency_key", "an Idempotency-Key has 1 to 200 characters");
+		    r, 400, "if_match", "If-Match is an ETag of this API or *, nothing else");
 		return false;
 	}
 	return read_length(r, wsi) && read_query(r, wsi);

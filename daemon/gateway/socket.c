@@ -99,9 +99,8 @@ sock_send(struct sock *s, const char *join_ref, const char *ref, const char *top
 	lws_callback_on_writable(s->wsi);
 }
 
-/* The token, wherever a client of this protocol can put it; NULL if there is none. */
 static char *
-find_token(struct lws *wsi)
+find_any_token(struct lws *wsi)
 {
 	char *token = http_bearer(wsi);
 	_cleanup_free_ char *offered = http_header(wsi, WSI_TOKEN_PROTOCOL, 300);
@@ -119,6 +118,15 @@ find_token(struct lws *wsi)
 		return NULL;
 	text[n] = '\0';
 	return n ? xstrdup(text) : NULL;
+}
+
+/* The token, wherever a client of this protocol can put it; NULL if there is none. */
+static char *
+find_token(struct lws *wsi)
+{
+	_cleanup_free_ char *token = find_any_token(wsi);
+
+	return http_is_text(token) ? take_ptr(&token) : NULL;
 }
 
 /* 0: no version we speak; 1: object frames; 2: arrays. */

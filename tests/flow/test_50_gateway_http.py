@@ -248,6 +248,29 @@ def test_more_connections_than_descriptors():
         assert "accept" not in rig.log_text()
 
 
+def test_headers_that_are_no_text_are_refused_not_passed_over(rig):
+    """A token of such bytes is none, for everybody; a condition of such bytes is not the absence of one."""
+    task = rig.task("raw headers")
+    token = rig.token("admin").encode()
+
+    def ask(line, *headers, body=b""):
+        lines = [line.encode() + b" HTTP/1.1", b"Host: a", b"Content-Type: application/json",
+                 b"Content-Length: %d" % len(body), *headers]
+        with Raw(rig) as raw:
+            status, _, answer = raw.send(b"\r\n".join(lines) + b"\r\n\r\n" + body).answer()
+            return status, json.loads(answer)["code"]
+    good = b"Authorization: Bearer " + token
+    assert ask("GET /api/v1/whoami", b"Authorization: Bearer takt_\xff\xfe") == (401, "unauthorized")
+    for value in (b'"\xff\xfe"', b"x" * 101):
+        for line in (f"PATCH /api/v1/tasks/{task}", f"DELETE /api/v1/tasks/{task}"):
+            assert ask(line, good, b"If-Match: " + value, body=b"" if "DEL" in line else b'{"name":"renamed"}') == (400, "if_match")
+    for value in (b"\xff\xfe", b"x" * 201):
+        assert ask(f"POST /api/v1/tasks/{task}/run", good, b"Idempotency-Key: " + value) == (400, "idempotency_key")
+    assert rig.get(f"/tasks/{task}", rig.token("viewer")).json()["name"] == "raw headers"
+    assert rig.pg.sql("select count(*) from takt.command where body ->> 'task_id' = %s", (task,)) == [(0,)]
+    assert " error " not in rig.log_text()
+
+
 def test_post_without_length_is_an_empty_body(rig):
     with Raw(rig) as raw:
         got = raw.send(f"POST /api/v1/tasks HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {rig.token('admin')}\r\n\r\n".encode()).answer()

@@ -83,7 +83,7 @@ def test_token_in_every_place(rig):
 
 def test_refused_upgrades(rig):
     bearer = [f"Authorization: Bearer {rig.token('viewer')}"]
-    for headers, query, status in (([], "vsn=2.0.0", 401), (["Authorization: Basic eDp5"], "vsn=2.0.0", 401), (bearer, "vsn=3.0.0", 403)):
+    for headers, query, status in (([], "vsn=2.0.0", 401), ([], "vsn=2.0.0&token=takt_%ff", 401), (["Authorization: Basic eDp5"], "vsn=2.0.0", 401), (bearer, "vsn=3.0.0", 403)):
         with pytest.raises(Refused) as e:
             Sock(rig, headers=headers, query=query)
         assert e.value.status == status
