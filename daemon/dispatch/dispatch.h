@@ -15,6 +15,8 @@ struct run;
 struct unit;
 
 /* Start what waits for a slot, end what waited too long. Safe to call at any time. */
+void dispatch_start(struct engine *);
+/* The same, and slots that are still free are for new runs. */
 void dispatch_pump(struct engine *);
 /* The run went to cancelling by a committed command. */
 void dispatch_cancel(struct engine *, const char *run_id, const char *reason);

@@ -112,7 +112,7 @@ pump_run(struct engine *e, struct run *r)
 }
 
 void
-dispatch_pump(struct engine *e)
+dispatch_start(struct engine *e)
 {
 	unsigned busy, pending;
 
@@ -121,6 +121,12 @@ dispatch_pump(struct engine *e)
 	runs_count(e->runs, &busy, &pending);
 	slots = e->max_units > busy ? e->max_units - busy : 0;
 	runs_each(e->runs, pump_run, e);
+}
+
+void
+dispatch_pump(struct engine *e)
+{
+	dispatch_start(e);
 	engine_want(e, JOB_CLAIM);
 }
 

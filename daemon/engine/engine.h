@@ -52,7 +52,9 @@ struct engine {
 	json_t *types;    /* task type id -> its descriptor, of loaded plugins only */
 	json_t *policies; /* queue's: definitions of runs by run.policy_key */
 	json_t *listed;   /* the executor's UNIT frames since its HELLO */
-	/* Upward calls, set by engine_main.c: slots may be free; a run of ours went to cancelling. */
+	/* Upward calls, set by engine_main.c: units wait to be started; slots may be free; a run of ours went to
+	 * cancelling. */
+	void (*on_units_new)(struct engine *);
 	void (*on_units_done)(struct engine *);
 	void (*on_run_cancelling)(struct engine *, const char *run_id, const char *reason);
 

@@ -25,6 +25,7 @@
 #include "daemon/keep/retention.h"
 #include "daemon/engine/watch.h"
 #include "daemon/main/roles.h"
+#include "daemon/queue/command.h"
 #include "daemon/record/fence.h"
 #include "daemon/record/record.h"
 #include "daemon/store/store.h"
@@ -109,9 +110,8 @@ on_notify(struct store *s, void *arg, const char *channel, const char *payload)
 	struct engine *e = arg;
 
 	(void)s;
-	(void)payload;
 	if (strcmp(channel, "takt_command") == 0) {
-		engine_want(e, JOB_COMMAND);
+		command_hint(e, payload);
 		return;
 	}
 	if (strcmp(channel, "takt_node") == 0)
@@ -269,6 +269,7 @@ engine_main(const struct conf *conf, struct ev_loop *loop)
 	struct err err = ERR_INIT;
 	char text[800];
 
+	e.on_units_new = dispatch_start;
 	e.on_units_done = dispatch_pump;
 	e.on_run_cancelling = dispatch_cancel;
 	if (node_identity(&e, &err) < 0) {

@@ -94,7 +94,7 @@ on_timer(struct ev_loop *loop, struct ev_timer *w, int revents)
 	(void)loop;
 	(void)revents;
 	/* Units that wait for a slot may have run out of time. */
-	dispatch_pump(e);
+	dispatch_start(e);
 	poll_now(e);
 }
 

@@ -196,7 +196,8 @@ feed_open(struct gateway *gw)
 	    &(struct store_conf){.conninfo = gw->conf->db,
 		.role = "takt_feed",
 		.channels = channels,
-		.statements = ids},
+		.statements = ids,
+		.use_generic_plans = true},
 	    &(struct store_hooks){.on_up = on_up, .on_notify = on_notify, .arg = f});
 	ev_timer_init(&f->poll, on_poll, POLL_S, POLL_S);
 	f->poll.data = f;

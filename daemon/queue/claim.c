@@ -2,7 +2,8 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * One statement claims (state, epoch, attempt, units, event) and answers with the runs. A crash
- * after its commit is a recovery.
+ * after its commit is a recovery. A decision about commands has it in its own transaction: a run by
+ * hand starts one commit sooner.
  */
 #include "daemon/queue/claim.h"
 
@@ -73,7 +74,7 @@ finish(struct engine *e)
 	log_info(LOG_QUEUE, "claimed %zu runs", claimed.n);
 	if (claimed.n == asked)
 		engine_want(e, JOB_CLAIM);
-	e->on_units_done(e);
+	e->on_units_new(e);
 	engine_done(e, NULL);
 }
 
@@ -91,12 +92,9 @@ on_loaded(void *arg, const PGresult *res, const struct err *err)
 	finish(e);
 }
 
-static void
-on_committed(void *arg, const PGresult *res, const struct err *err)
+void
+claim_committed(struct engine *e, const struct err *err)
 {
-	struct engine *e = arg;
-
-	(void)res;
 	/* If the executor went away meanwhile, recovery reads these runs with the others. */
 	if (err || claimed.n == 0 || !e->is_recovered) {
 		load_drop(&claimed);
@@ -109,8 +107,15 @@ on_committed(void *arg, const PGresult *res, const struct err *err)
 		finish(e);
 }
 
+static void
+on_committed(void *arg, const PGresult *res, const struct err *err)
+{
+	(void)res;
+	claim_committed(arg, err);
+}
+
 bool
-claim_start(struct engine *e)
+claim_send(struct engine *e)
 {
 	unsigned busy, pending;
 	char epoch[24], limit[16];
@@ -135,6 +140,14 @@ claim_start(struct engine *e)
 	store_send(e->store, SQL_ENGINE_CLAIM, p, ARRAY_LEN(p), on_claimed, e);
 	pgarray_end(&lists[0], 1);
 	pgarray_end(&lists[1], 1);
+	return true;
+}
+
+bool
+claim_start(struct engine *e)
+{
+	if (!claim_send(e))
+		return false;
 	store_send(e->store, SQL_ENGINE_FEED_NOTIFY, NULL, 0, NULL, NULL);
 	store_sync(e->store, on_committed, e);
 	return true;

@@ -9,3 +9,5 @@ struct engine;
 
 /* JOB_COMMAND */
 bool command_start(struct engine *);
+/* A notification: somebody wants a run (the command's id) or something else (not an id). */
+void command_hint(struct engine *, const char *id);

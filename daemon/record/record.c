@@ -25,7 +25,7 @@
 
 #include "base/banned.h"
 
-#define FLUSH_S 0.010
+#define FLUSH_S 0.010 /* between the begins of two batches, unless there is much */
 #define FLUSH_FRAMES 200
 
 struct ack {
@@ -86,10 +86,12 @@ record_touch(struct engine *e, struct run *run)
 		run->dirty_next = r->dirty;
 		r->dirty = run;
 	}
-	if (++r->frames >= FLUSH_FRAMES) {
+	/* What comes after a quiet time goes at once, and with it all that this turn of the loop reads. */
+	double left = r->flushed_at + FLUSH_S - ev_now(e->loop);
+	if (++r->frames >= FLUSH_FRAMES || left <= 0 || left > FLUSH_S) {
 		engine_want(e, JOB_RECORD);
 	} else if (!ev_is_active(&r->flush)) {
-		ev_timer_set(&r->flush, FLUSH_S, 0);
+		ev_timer_set(&r->flush, left, 0);
 		ev_timer_start(e->loop, &r->flush);
 	}
 }
@@ -232,6 +234,7 @@ batch_build(struct engine *e)
 	b->rows = xcalloc(runs + 1, sizeof(*b->rows));
 	b->acks = xcalloc(units + 1, sizeof(*b->acks));
 	e->record->frames = 0;
+	e->record->flushed_at = ev_now(e->loop);
 	ev_timer_stop(e->loop, &e->record->flush);
 	bool is_narrow = refusal_is_narrow(e);
 	while (e->record->dirty && !*b->only_run) {

@@ -48,6 +48,7 @@ struct record {
 	int64_t narrow_until_ms;
 	char refused_by[6]; /* SQLSTATE */
 	struct ev_timer flush;
+	double flushed_at; /* by the loop's clock */
 };
 
 /* Append an event to the run; what is returned is the run's, to add members to. */

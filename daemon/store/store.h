@@ -41,7 +41,7 @@ struct store_conf {
 	const char *role;              /* takt_engine, takt_gateway, takt_feed */
 	const char *const *channels;   /* NULL-terminated LISTEN list, or NULL */
 	const enum sql_id *statements; /* prepared at each connect; ended by SQL_NONE */
-	bool use_generic_plans;        /* engine: true; gateway: false (custom plans) */
+	bool use_generic_plans;        /* engine, feed: true; gateway: false (custom plans) */
 };
 
 /* A parameter in text format; p NULL is SQL null. Binary (bytea) when is_binary. */

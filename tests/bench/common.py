@@ -363,7 +363,8 @@ class Node:
 class Loader:
     """Writes queued runs as a node of its own: a stream of events in commit order, one connection.
 
-    Its runs go round over the tasks of this type. hold_s: how long a transaction stays open before it commits.
+    Its runs go round over the tasks of this type. As with a schedule's, engines look at once for what is due, or they would
+    come in bursts, a second apart. hold_s: how long a transaction stays open before it commits.
     """
 
     def __init__(self, pg, task_type="noop"):
@@ -375,7 +376,7 @@ class Loader:
 
     def add(self, n, hold_s=0):
         self.c.execute(LOAD, {"type": self.task_type, "first": self.written + 1, "last": self.written + n, "node": self.no})
-        self.c.execute("select pg_notify('takt_feed', ''), pg_notify('takt_command', '')")
+        self.c.execute("select pg_notify('takt_feed', ''), pg_notify('takt_schedule', '')")
         if hold_s:
             time.sleep(hold_s)
         self.c.commit()
