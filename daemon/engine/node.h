@@ -19,7 +19,7 @@ struct engine;
 
 /* Read or make node-id and engine.key in the state directory. */
 int node_identity(struct engine *, struct err *err);
-/* The store is connected: take the node's lock and a new incarnation; then e->on_node_up. */
+/* The store is connected: take the node's lock and a new incarnation; then done is called. */
 void node_enter(struct engine *, void (*done)(struct engine *));
 /* Publish the platform files; a bad one is logged and the old ones stay. */
 void node_publish_platforms(struct engine *);

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * One dead node at a time, RESCUE_MAX runs a transaction. A crash after the commit is a recovery:
- * the attempt's row says that it was taken over.
+ * the live row says that it was taken over.
  *
  * An engine that was stopped (not killed) may have half a transaction in its backend, whose locks
  * would stay for ever; no timeout of the server's ends it, because it waits for the client in the
