@@ -50,6 +50,32 @@ def test_a_command_is_decided_once(t):
     assert t.one("select count(*) from takt.run where task_id = %s", task) == 1
 
 
+def test_a_notification_is_a_hint_whatever_it_says(t):
+    """A command's id once, twice, another's, or no id at all: one run, whoever is first."""
+    task = t.task("hello")
+    run = t.run(task, wait=False)
+    command = t.one("select id from takt.command where run_id = %s", run)
+    for payload in (str(command), str(command).upper(), uuid7(), "no id", "x" * 5000):
+        t.sql("select pg_notify('takt_command', %s)", payload)
+    assert t.wait_end(run) == "completed"
+    assert t.answer(command)[0] == 201
+    assert t.one("select count(*) from takt.run where task_id = %s", task) == 1
+
+
+def test_a_command_is_decided_also_when_nothing_can_be_claimed(t):
+    """The claim is a part of the decision's transaction; when it fails, the decision is made without it."""
+    t.sql("create function takt.test_refuse() returns trigger language plpgsql as $$ begin raise 'no claim'; end $$")
+    t.sql("create trigger test_refuse before update on takt.live for each row when (new.state = 'dispatched') "
+          "execute function takt.test_refuse()")
+    try:
+        run = t.run(t.task("hello"))
+        assert t.state_of(run) == "queued"
+    finally:
+        t.sql("drop trigger test_refuse on takt.live")
+        t.sql("drop function takt.test_refuse")
+    assert t.wait_end(run) == "completed"
+
+
 def test_a_command_that_cannot_be_stored_does_not_hold_up_others(t):
     bad = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
     task = t.task("hello")
