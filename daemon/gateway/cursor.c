@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* Feed cursors. Pure; called by feed.c and channel.c. */
+/* Feed cursors. Pure; called by feed.c, channel.c and channel_join.c. */
 #include "daemon/gateway/cursor.h"
 
 #include <limits.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* Facts: made by feed.c and channel.c, sent by channel.c. */
+/* Facts: made by feed.c and channel_join.c, sent by channel.c. */
 #include "daemon/gateway/fact.h"
 
 #include <limits.h>

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * Phoenix Channels' frames: 2.0.0 is `[join_ref, ref, topic, event, payload]`, 1.x an object without
- * join_ref. Pure; used by socket.c and channel.c.
+ * join_ref. Pure; used by socket.c and channel_join.c.
  */
 #pragma once
 
