@@ -10,16 +10,14 @@
 #include "executor/executor.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/id.h"
-#include "base/io.h"
 #include "base/jsonx.h"
+#include "executor/meet.h"
 #include "executor/proc.h"
 
 #include "base/banned.h"
@@ -27,12 +25,6 @@
 #define RETRY_S 0.05
 /* A keeper that claimed its unit writes its meta, and one that is alive answers, within this. */
 #define PATIENCE_MS 10000
-
-static int
-open_unit_dir(const struct unit *u)
-{
-	return openat(X.units_fd, u->meta.unit, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-}
 
 static void
 retry_later(struct unit *u)
@@ -70,16 +62,15 @@ end_orphans(struct unit *u)
 }
 
 static void
-connect_keeper(struct unit *u, int dirfd)
+connect_keeper(struct unit *u)
 {
 	_cleanup_json_ json_t *j = NULL;
-	int fd = io_unix_connect(dirfd, "s", SOCK_SEQPACKET, NULL);
+	int fd = meet_connect(u->meta.nonce);
 
 	if (fd < 0) {
 		retry_later(u);
 		return;
 	}
-	io_set_nonblock(fd, true);
 	id_random_hex(u->challenge, 32);
 	j = json_pack("{s:s}", "challenge", u->challenge);
 	if (frame_send(fd, FRAME_K_ATTACH, 0, j, NULL, 0, -1, NULL) < 0) {
@@ -97,7 +88,7 @@ adopt_proof(struct unit *u, const struct frame *f)
 	_cleanup_json_ json_t *j = NULL;
 	char mac[65];
 
-	if (!unit_proof_holds(
+	if (!meet_proof_holds(
 		u->meta.nonce, "keeper", u->challenge, json_get_str(f->json, "mac", "")) ||
 	    json_get_int(f->json, "pid", 0) != u->meta.keeper_pid ||
 	    (uint64_t)json_get_int(f->json, "start_time", 0) != u->meta.keeper_start) {
@@ -105,7 +96,7 @@ adopt_proof(struct unit *u, const struct frame *f)
 		    u->meta.unit);
 		return;
 	}
-	unit_proof(u->meta.nonce, "executor", json_get_str(f->json, "challenge", ""), mac);
+	meet_proof(u->meta.nonce, "executor", json_get_str(f->json, "challenge", ""), mac);
 	j = json_pack("{s:s}", "mac", mac);
 	if (frame_send(u->keeper_fd, FRAME_K_PROOF, 0, j, NULL, 0, -1, NULL) == 0) {
 		log_info(LOG_EXEC, "unit %s adopted", u->meta.unit);
@@ -115,69 +106,71 @@ adopt_proof(struct unit *u, const struct frame *f)
 }
 
 /* The claim is ours, so no keeper can ever take it: as if START had not come. The engine, which has
- * heard of no start, does not see it in the listing and sends START again. The directory is put
- * aside with the claim in it: a keeper that is late finds it there (units_scan removes it). */
+ * heard of no start, does not see it in the listing and sends START again. A keeper that is late has
+ * the file still open and finds the claim in it. */
 static void
 never_started(struct unit *u)
 {
-	char aside[UNIT_ID_MAX + sizeof(UNIT_ASIDE)];
-
-	snprintf(aside, sizeof(aside), "%s" UNIT_ASIDE, u->meta.unit);
-	if (renameat(X.units_fd, u->meta.unit, X.units_fd, aside) < 0) {
-		lose(u, "the executor ended before the unit was started");
-		return;
-	}
 	log_info(LOG_EXEC, "unit %s was never started, forgotten", u->meta.unit);
 	unit_forget(u);
 	if (!X.adopting)
 		server_maybe_list();
 }
 
-/* Claimed, but no keeper in its meta yet: it is starting and holds the directory, or it died. */
+/* No keeper is named in its file yet: it is starting and holds the lock, or it died, or never was. */
 static void
-wait_for_keeper(struct unit *u, int dirfd)
+wait_for_keeper(struct unit *u, int fd)
 {
-	int r = unit_claim(dirfd, NULL);
+	int r;
 
+	if (unit_lock(fd, false) < 0 && errno == EAGAIN) {
+		retry_later(u);
+		return;
+	}
+	r = unit_claim(fd, NULL);
 	if (r == 1)
 		never_started(u);
-	else if (r == 0 && !unit_is_held(dirfd) && unit_meta_read(dirfd, &u->meta, NULL) == 0 &&
-		 !u->meta.keeper_pid) /* read after the lock was seen free: it will not come */
-		lose(u, "its keeper ended while it started");
-	else if (r == 0)
-		retry_later(u);
+	else if (r < 0)
+		lose(u, "its file cannot be written");
+	else if (unit_meta_read(fd, &u->meta, NULL) == 0 && !u->meta.keeper_pid)
+		lose(u,
+		    "its keeper ended while it started"); /* named under the lock, which was free */
 	else
-		lose(u, "its directory cannot be written");
+		retry_later(u);
 }
 
 static void
 look(struct unit *u)
 {
-	_cleanup_fd_ int dirfd = open_unit_dir(u);
+	_cleanup_fd_ int fd = unit_file_open(X.units_fd, u->meta.unit);
 
-	if (dirfd < 0) {
-		lose(u, "its directory is gone");
+	if (fd < 0) {
+		lose(u, "its file is gone");
 		return;
 	}
-	if (faccessat(dirfd, "result", F_OK, 0) == 0) {
+	if (unit_is_marked(fd, UNIT_DURABLE)) {
 		unit_set_phase(u, UNIT_FINISHED);
 		return;
 	}
-	if (unit_meta_read(dirfd, &u->meta, NULL) < 0 ||
+	if (unit_meta_read(fd, &u->meta, NULL) < 0 ||
 	    (*proc_boot_id() && strcmp(u->meta.boot_id, proc_boot_id()) != 0)) {
-		lose(u, "the machine was started again while it ran");
+		/* The mark may have been lost with the power; what is whole now is durable. */
+		if (unit_result_is_whole(fd))
+			unit_set_phase(u, UNIT_FINISHED);
+		else
+			lose(u, "the machine was started again while it ran");
 		return;
 	}
 	if (!u->meta.keeper_pid)
-		wait_for_keeper(u, dirfd);
+		wait_for_keeper(u, fd);
 	else if (!proc_is_alive(u->meta.keeper_pid, u->meta.keeper_start)) {
 		/* It may have finished between our two looks. */
-		if (faccessat(dirfd, "result", F_OK, 0) == 0)
+		if (unit_is_marked(fd, UNIT_DURABLE))
 			unit_set_phase(u, UNIT_FINISHED);
 		else
 			end_orphans(u);
 	} else if (u->keeper_fd < 0)
-		connect_keeper(u, dirfd);
+		connect_keeper(u);
 	else
 		retry_later(u);
 }

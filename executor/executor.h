@@ -3,8 +3,8 @@
 /*
  * Inside the executor's main process: one thread, one libev loop, nothing blocks, no plugin code.
  * main.c (start), server.c (the engine), plugins.c (files, probes), zygotes.c (their zygotes),
- * units.c (units and their keepers), adopt.c (keepers of before), lease.c (the node's lease),
- * stream.c (journals to the engine).
+ * units.c (units and their keepers), orders.c (what the engine asks), keep.c (what outlives us),
+ * adopt.c (keepers of before), lease.c (the node's lease), stream.c (journals to the engine).
  */
 #pragma once
 
@@ -17,12 +17,10 @@
 
 #include "base/buf.h"
 #include "base/log.h"
-#include "executor/unitdir.h"
+#include "executor/unitfile.h"
 #include "frame/frame.h"
 
 #define DIRS_MAX 16
-/* Ending of the name of a directory whose unit was never started. */
-#define UNIT_ASIDE ".aside"
 #define UNIT_BUCKETS 1024
 
 enum plugin_status { PLUGIN_PROBING, PLUGIN_LOADED, PLUGIN_REFUSED };
@@ -83,7 +81,7 @@ struct unit {
 	int spawn_fds[3];
 	/* to the engine */
 	bool is_streaming, is_settled;
-	int journal_fd;
+	int file_fd; /* while it streams */
 	uint64_t journal_b, sent;
 	int64_t settled_ms;
 	char lost[200];
@@ -154,15 +152,12 @@ pid_t zygote_exec(const char *const *args, int fd, int target_fd);
 
 /* units.c */
 void units_init(void);
-void units_scan(void);
 void units_detach_all(void);
 void units_list(void);
 struct unit *unit_find(const char *id);
-void unit_on_start(const json_t *j, int input_fd);
-void unit_on_attach(const json_t *j);
-void unit_on_ack(const json_t *j);
-void unit_on_cancel(const json_t *j);
-void unit_on_drop(const json_t *j);
+struct unit *unit_new(const struct unit_meta *m, enum unit_phase phase);
+/* Hand on what the engine asked for, if the keeper listens. */
+void unit_tell_keeper(struct unit *u);
 /* The zygote could not take it: REFUSED, nothing is left. */
 void unit_refuse(
     struct unit *u, const char *class, const char *code, const char *message, const char *hint);
@@ -172,6 +167,20 @@ void unit_watch_keeper(struct unit *u, int fd);
 void unit_forget(struct unit *u);
 void refuse(const char *unit, int64_t epoch, const char *class, const char *code,
     const char *message, const char *hint);
+
+/* orders.c */
+void unit_on_start(const json_t *j, int input_fd);
+void unit_on_attach(const json_t *j);
+void unit_on_ack(const json_t *j);
+void unit_on_cancel(const json_t *j);
+void unit_on_drop(const json_t *j);
+
+/* keep.c */
+void keep_init(void);
+/* Units and spare files of the executor before us. */
+void units_scan(void);
+/* The engine has it all: kept for a while, then forgotten. */
+void unit_settle(struct unit *u);
 
 /* adopt.c */
 /* Find out whether the unit's keeper lives; ends in RUNNING, FINISHED or LOST. */

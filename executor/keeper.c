@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -25,7 +24,6 @@
 #include "executor/fds.h"
 #include "executor/keeper_priv.h"
 #include "executor/proc.h"
-#include "task/rc.h"
 
 #include "base/banned.h"
 
@@ -35,7 +33,8 @@ static struct keeper K;
 static void
 become_keeper(struct keeper *k)
 {
-	const int keep[] = {k->job->dirfd, k->job->control_fd, k->job->input_fd, k->job->plugin_fd};
+	const int keep[] = {
+	    k->job->file_fd, k->job->control_fd, k->job->input_fd, k->job->plugin_fd};
 	sigset_t set;
 
 	prctl(PR_SET_NAME, "takt-keeper");
@@ -62,19 +61,20 @@ become_keeper(struct keeper *k)
 static void
 claim_unit(struct keeper *k)
 {
-	struct unit_meta m = k->job->meta;
+	const struct unit_meta *m = &k->job->meta;
 	struct err e = ERR_INIT;
-	/* An executor that finds the claim without our meta sees by this whether we are on our way. */
-	_cleanup_fd_ int hold = unit_hold(k->job->dirfd);
+	int fd = k->job->file_fd;
 
-	if (hold < 0)
-		log_fatal(LOG_KEEPER, "unit directory cannot be locked: %m");
-	if (unit_claim(k->job->dirfd, &e) != 1)
+	/* An executor that finds the claim without our name sees by this whether we are on our way. */
+	if (unit_lock(fd, true) < 0)
+		log_fatal(LOG_KEEPER, "unit's file cannot be locked: %m");
+	if (unit_claim(fd, &e) != 1)
 		log_fatal(LOG_KEEPER, "unit was given up before it started");
 	FAILPOINT("keeper.claimed");
 	if (journal_open(k, &e) < 0 || control_listen(k, &e) < 0 ||
-	    unit_meta_write(k->job->dirfd, &m, &e) < 0)
+	    unit_keeper_write(fd, m->keeper_pid, m->keeper_start, &e) < 0)
 		log_fatal(LOG_KEEPER, "%s", e.message);
+	unit_unlock(fd);
 	FAILPOINT("keeper.meta");
 }
 
@@ -308,107 +308,6 @@ drain(struct keeper *k)
 	output_finish(k);
 }
 
-static void
-say(json_t *j, enum rc_class c, const char *code, const char *message)
-{
-	json_object_set_new(j, "rc", json_integer(rc_number(c)));
-	json_object_set_new(j, "class", json_string(rc_class_name(c)));
-	json_object_set_new(j, "code", json_string(code));
-	json_object_set_new(j, "message", json_string(message));
-}
-
-static void
-say_crash(const struct keeper *k, json_t *j)
-{
-	char text[200];
-
-	if (WIFSIGNALED(k->status))
-		snprintf(text, sizeof(text),
-		    "plugin process was ended by signal %d (%s) before run() returned",
-		    WTERMSIG(k->status), strsignal(WTERMSIG(k->status)));
-	else
-		snprintf(text, sizeof(text),
-		    "plugin process exited with status %d before run() returned",
-		    WEXITSTATUS(k->status));
-	say(j, RC_internal, "plugin.crashed", text);
-	json_object_set_new(j, "hint",
-	    json_string("The plugin has a defect; its last output lines may tell where."));
-}
-
-/* run() has returned: its own words, if it left any. */
-static void
-say_returned(const struct keeper *k, json_t *j)
-{
-	enum rc_class c = rc_class_of(k->rc);
-	char text[120];
-
-	snprintf(text, sizeof(text), "run() returned %d without saying why", k->rc);
-	say(j, c, "", rc_is_success(c) ? "" : text);
-	if (!rc_is_success(c) && k->fail)
-		json_object_update(j, k->fail);
-	json_object_set_new(j, "rc", json_integer(k->rc));
-}
-
-/* Who decided the outcome, in order: finished work, the ladder, broken rules, the plugin itself. */
-static const char *
-say_outcome(const struct keeper *k, json_t *j)
-{
-	bool is_done = k->has_end && rc_is_success(rc_class_of(k->rc)) && !k->is_bad;
-	char text[400];
-
-	if (k->stop == STOP_LEASE && !is_done) {
-		say(j, RC_transient, "takt.lease_lost",
-		    "stopped: its node could not renew its lease in time");
-		return "lease";
-	}
-	if (k->stop != STOP_NONE && !is_done) {
-		bool is_deadline = k->stop == STOP_DEADLINE;
-
-		snprintf(text, sizeof(text), is_deadline ? "stopped at its %s" : "cancelled: %s",
-		    k->stop_reason);
-		say(j, is_deadline ? RC_timeout : RC_cancelled,
-		    is_deadline ? "unit.deadline" : "unit.cancelled", text);
-		return is_deadline ? "deadline" : "cancel";
-	}
-	if (k->is_bad) {
-		snprintf(
-		    text, sizeof(text), "plugin process broke the frame rules: %s", k->bad_reason);
-		say(j, RC_internal, "plugin.protocol", text);
-	} else if (k->has_end)
-		say_returned(k, j);
-	else
-		say_crash(k, j);
-	return NULL;
-}
-
-static json_t *
-result_json(const struct keeper *k)
-{
-	json_t *j =
-	    json_pack("{s:s, s:s, s:i}", "hint", "", "breaker_key", "", "retry_after_ms", 0);
-	const char *killed = say_outcome(k, j);
-	int64_t at_us = clock_realtime_us();
-	struct rusage ru = {0};
-
-	getrusage(RUSAGE_CHILDREN, &ru);
-	json_object_set_new(j, "killed", killed ? json_string(killed) : json_null());
-	json_object_set_new(j, "result", k->result ? json_incref(k->result) : json_object());
-	json_object_set_new(j, "at_us", json_integer(at_us));
-	json_object_set_new(j, "started_us", json_integer(k->started_us));
-	json_object_set_new(
-	    j, "duration_us", json_integer((clock_monotonic_ms() - k->started_ms) * 1000));
-	json_object_set_new(j, "cpu_us",
-	    json_integer((ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1000000LL +
-			 ru.ru_utime.tv_usec + ru.ru_stime.tv_usec));
-	json_object_set_new(j, "maxrss_kb", json_integer(ru.ru_maxrss));
-	json_object_set_new(j, "output_b", json_integer((json_int_t)k->out.total));
-	json_object_set_new(j, "output_cut_b", json_integer((json_int_t)k->out.cut_b));
-	json_object_set_new(j, "exit",
-	    WIFSIGNALED(k->status) ? json_pack("{s:i}", "signal", WTERMSIG(k->status))
-				   : json_pack("{s:i}", "status", WEXITSTATUS(k->status)));
-	return j;
-}
-
 /* The result is durable before anybody is told of it. */
 static void
 finish(struct keeper *k)
@@ -431,16 +330,13 @@ keeper_main(const struct keeper_job *job)
 	struct keeper *k = &K;
 	struct keeper_job mine = *job;
 
-	*k = (struct keeper){.job = &mine,
-	    .frame_fd = -1,
-	    .output_fd = -1,
-	    .cancel_fd = -1,
-	    .listen_fd = -1,
-	    .candidate_fd = -1,
-	    .lease_fd = -1,
-	    .control_fd = job->control_fd,
-	    .kill_at = -1,
-	    .progress_at = INT32_MIN};
+	/* Field by field: a whole struct would touch every page of the buffers. */
+	k->job = &mine;
+	k->frame_fd = k->output_fd = k->cancel_fd = -1;
+	k->listen_fd = k->candidate_fd = k->lease_fd = -1;
+	k->control_fd = job->control_fd;
+	k->kill_at = -1;
+	k->progress_at = INT32_MIN;
 	log_init("keeper", job->log_level, job->log_format);
 	log_context("unit", mine.meta.unit);
 	become_keeper(k);

@@ -3,7 +3,7 @@
 /*
  * The keeper: one process per unit, forked from the plugin's zygote. It forks the plugin process,
  * reads its frames and its output, keeps the journal, the deadline and the kill ladder, and writes
- * the result file. It outlives executor and zygote, runs no plugin code, believes nothing the
+ * the result. It outlives executor and zygote, runs no plugin code, believes nothing the
  * plugin process wrote, and is the subreaper of its unit only, so that killing everything below
  * it cannot hit a neighbour.
  */
@@ -12,7 +12,7 @@
 #include <takt/plugin.h>
 
 #include "base/log.h"
-#include "executor/unitdir.h"
+#include "executor/unitfile.h"
 
 #define KEEPER_SEAL_PK_LEN 32
 
@@ -23,7 +23,7 @@ struct keeper_job {
 	int64_t lease_until_ms; /* BOOTTIME; -1: it needs no lease */
 	unsigned char seal_pk[KEEPER_SEAL_PK_LEN];
 	bool has_seal_pk;
-	int dirfd;      /* the unit's directory */
+	int file_fd;    /* the unit's file */
 	int control_fd; /* to the executor that started it */
 	int input_fd;   /* memfd: never read here, only by the plugin process */
 	const char *plugin_path;

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * The keeper's side of its executor. The executor that started the unit holds a socket pair; a
- * later one connects to `s` and both prove that they know the unit's nonce, which stands in a
+ * later one connects (meet.h) and both prove that they know the unit's nonce, which stands in a
  * file only our uid can read. The newest proven connection wins. Losing it changes nothing.
  *
  *   executor: K_ATTACH {challenge}     keeper: K_PROOF {mac, challenge, pid, start_time, boot_id}
@@ -17,10 +17,9 @@
 #include <unistd.h>
 
 #include "base/id.h"
-#include "base/io.h"
 #include "base/jsonx.h"
 #include "base/log.h"
-#include "executor/proc.h"
+#include "executor/meet.h"
 
 #include "base/banned.h"
 
@@ -35,13 +34,8 @@ close_fd(int *fd)
 int
 control_listen(struct keeper *k, struct err *e)
 {
-	int fd = io_unix_listen(k->job->dirfd, "s", SOCK_SEQPACKET, e);
-
-	if (fd < 0)
-		return fd;
-	io_set_nonblock(fd, true);
-	k->listen_fd = fd;
-	return 0;
+	k->listen_fd = meet_listen(k->job->meta.nonce, e);
+	return k->listen_fd < 0 ? k->listen_fd : 0;
 }
 
 void
@@ -72,7 +66,7 @@ answer_challenge(struct keeper *k, const struct frame *f)
 
 	if (strlen(challenge) < 32 || strlen(challenge) > 64)
 		return -1;
-	unit_proof(m->nonce, "keeper", challenge, mac);
+	meet_proof(m->nonce, "keeper", challenge, mac);
 	id_random_hex(k->candidate_challenge, 32);
 	j = json_pack("{s:s, s:s, s:i, s:I, s:s}", "mac", mac, "challenge", k->candidate_challenge,
 	    "pid", (int)m->keeper_pid, "start_time", (json_int_t)m->keeper_start, "boot_id",
@@ -84,7 +78,7 @@ static int
 take_candidate(struct keeper *k, const struct frame *f)
 {
 	if (!k->candidate_challenge[0] ||
-	    !unit_proof_holds(k->job->meta.nonce, "executor", k->candidate_challenge,
+	    !meet_proof_holds(k->job->meta.nonce, "executor", k->candidate_challenge,
 		json_get_str(f->json, "mac", "")))
 		return -1;
 	close_fd(&k->control_fd);
@@ -155,7 +149,7 @@ control_tell_growth(struct keeper *k)
 void
 control_tell_done(struct keeper *k)
 {
-	/* A hint only: the executor also sees that we are gone, and finds the result file. */
+	/* A hint only: the executor also sees that we are gone, and finds the result. */
 	if (k->control_fd >= 0)
 		frame_send(k->control_fd, FRAME_K_DONE, 0, NULL, NULL, 0, -1, NULL);
 }

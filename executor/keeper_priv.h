@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * Inside the keeper. One struct, static, buffers included: it must go on when memory does not.
- * Files: keeper.c (life, loop, deadline), keeper_journal.c (journal and result files),
+ * Files: keeper.c (life, loop, deadline), keeper_journal.c (the unit's file), keeper_result.c,
  * keeper_output.c (output cap), keeper_intake.c (frames of the plugin process), keeper_artifact.c,
  * keeper_control.c (executor's socket), keeper_lease.c.
  */
@@ -72,9 +72,10 @@ struct keeper {
 	int control_fd, listen_fd, candidate_fd;
 	char candidate_challenge[65];
 	bool has_told_all;
-	/* files */
-	int journal_fd, result_fd;
+	/* the unit's file */
 	uint64_t journal_b;
+	uint64_t room_b;     /* reserved up to here, from the start of the file */
+	uint64_t file_max_b; /* RLIMIT_FSIZE */
 	bool is_journal_broken;
 	/* times: monotonic milliseconds, -1 none */
 	int64_t deadline_at, kill_at, started_us, started_ms;
@@ -102,8 +103,11 @@ int journal_open(struct keeper *k, struct err *e);
 /* Append one frame; json is borrowed. A full disk loses this frame, never the frames before it. */
 int journal_add(
     struct keeper *k, enum frame_type type, const json_t *json, const void *blob, size_t n);
-/* Make the result durable under its final name: journal, file, rename, directory. */
+/* Make journal and result durable, then mark the result as such. */
 int journal_finish(struct keeper *k, const json_t *result, struct err *e);
+
+/* keeper_result.c */
+json_t *result_json(const struct keeper *k);
 
 /* keeper_output.c */
 void output_init(struct keeper *k);

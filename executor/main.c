@@ -223,6 +223,7 @@ main(int argc, char **argv)
 		log_fatal(LOG_EXEC, "no event loop");
 	watch_signals();
 	units_init();
+	keep_init();
 	units_scan();
 	if (server_open(&e) < 0)
 		log_fatal(LOG_EXEC, "%s", e.message);

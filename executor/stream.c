@@ -8,7 +8,6 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,9 +31,9 @@ stream_stop(struct unit *u)
 		return;
 	u->is_streaming = false;
 	TAILQ_REMOVE(&X.streaming, u, link);
-	if (u->journal_fd >= 0)
-		close(u->journal_fd);
-	u->journal_fd = -1;
+	if (u->file_fd >= 0)
+		close(u->file_fd);
+	u->file_fd = -1;
 }
 
 void
@@ -47,15 +46,6 @@ stream_start(struct unit *u, uint64_t from)
 	u->sent = from;
 	u->is_streaming = true;
 	TAILQ_INSERT_TAIL(&X.streaming, u, link);
-}
-
-static int
-open_in_unit(const struct unit *u, const char *name)
-{
-	char path[UNIT_ID_MAX + 32];
-
-	snprintf(path, sizeof(path), "%s/%s", u->meta.unit, name);
-	return openat(X.units_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 }
 
 /* Size of the frame at the start of raw; 0 if n bytes do not hold it whole, -1 if it is none. */
@@ -104,6 +94,22 @@ is_short_of_descriptors(void)
 	return errno == EMFILE || errno == ENFILE;
 }
 
+static bool
+open_file(struct unit *u)
+{
+	if (u->file_fd < 0)
+		u->file_fd = unit_file_open(X.units_fd, u->meta.unit);
+	return u->file_fd >= 0;
+}
+
+/* Into raw, from this place in the journal. */
+static ssize_t
+read_frames(const struct unit *u, uint64_t from)
+{
+	return u->file_fd >= 0 ? pread(u->file_fd, raw, sizeof(raw), (off_t)(UNIT_HEAD_B + from))
+			       : -1;
+}
+
 /* The next frame of the journal, if it is there. */
 static enum streamed
 stream_journal(struct unit *u)
@@ -112,11 +118,9 @@ stream_journal(struct unit *u)
 
 	if (u->sent >= u->journal_b)
 		return NOTHING;
-	if (u->journal_fd < 0)
-		u->journal_fd = open_in_unit(u, "journal");
-	if (u->journal_fd < 0 && is_short_of_descriptors())
+	if (!open_file(u) && is_short_of_descriptors())
 		return LATER;
-	n = u->journal_fd >= 0 ? pread(u->journal_fd, raw, sizeof(raw), (off_t)u->sent) : -1;
+	n = read_frames(u, u->sent);
 	size = n > 0 ? frame_size((size_t)n) : -1;
 	if (size <= 0 || u->sent + (uint64_t)size > u->journal_b) {
 		/* A keeper that was killed may leave half a frame: what is before it counts. */
@@ -146,21 +150,19 @@ send_lost(const struct unit *u, const char *message)
 }
 
 static enum streamed
-stream_last(const struct unit *u)
+stream_last(struct unit *u)
 {
-	_cleanup_fd_ int fd = -1;
 	ssize_t n, size;
 
 	if (u->phase == UNIT_LOST)
 		return send_lost(u, u->lost);
-	fd = open_in_unit(u, "result");
-	if (fd < 0 && is_short_of_descriptors())
+	if (!open_file(u) && is_short_of_descriptors())
 		return LATER;
-	n = fd >= 0 ? read(fd, raw, sizeof(raw)) : -1;
+	n = read_frames(u, u->journal_b);
 	size = n > 0 ? frame_size((size_t)n) : -1;
 	if (size <= 0) {
 		/* Without a last word the engine would wait for ever. */
-		log_error(LOG_EXEC, "unit %s: result file cannot be read", u->meta.unit);
+		log_error(LOG_EXEC, "unit %s: result cannot be read", u->meta.unit);
 		return send_lost(u, "it has ended, but its result cannot be read");
 	}
 	return send_wrapped(u, FRAME_RESULT, u->sent, (size_t)size) ? OVER : BLOCKED;

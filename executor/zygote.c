@@ -84,7 +84,7 @@ read_job(const struct zygote *z, const json_t *j, const int *fds, struct keeper_
 	const char *pk = json_get_str(j, "seal_pk", "");
 	size_t n = 0;
 
-	*job = (struct keeper_job){.dirfd = fds[0],
+	*job = (struct keeper_job){.file_fd = fds[0],
 	    .control_fd = fds[1],
 	    .input_fd = fds[2],
 	    .plugin_path = z->path,

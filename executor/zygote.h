@@ -13,7 +13,7 @@
 /*
  * argv after `--zygote`: FILE DIGEST warm|cold LEVEL FORMAT [PLATFORM_DIR…]. Frames: it says
  * Z_READY {error?} once, then takes Z_SPAWN {unit,epoch,type,tag,nonce,…} with three descriptors
- * (unit directory, control socket, input memfd) and forks a keeper for each. The executor's end
+ * (unit's file, control socket, input memfd) and forks a keeper for each. The executor's end
  * of the control socket closing without a claim tells that no keeper came of it.
  */
 int zygote_main(int argc, char **argv);

@@ -31,6 +31,7 @@ import requests
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(SOURCE / "tests/lib"))
+import frames  # noqa: E402
 from pg import Pg, wait_until  # noqa: E402
 
 _libc = ctypes.CDLL(None)
@@ -135,7 +136,7 @@ class Node:
         self.env, self.executor_env = {}, {}
         self.conf = {}  # more lines of taktd.conf
         self.taktd = self.executor = None
-        self._over, self._metas = set(), {}  # units with a result; meta of the others
+        self._over = set()  # units with a result
         self.expected_down = set()  # "taktd", "executor": we killed it
 
     @property
@@ -175,26 +176,19 @@ class Node:
         return self
 
     def units(self):
-        """unit id -> what its directory says of its keeper, for units without a result (they stay there for a while)."""
+        """unit id -> what its file says of its keeper, for units without a result (they stay there for a while)."""
         try:
             names = set(os.listdir(self.state / "units"))
         except OSError:
             return {}
         self._over &= names
-        self._metas = {name: meta for name, meta in self._metas.items() if name in names}
         return {name: meta for name in names - self._over if UNIT.fullmatch(name) for meta in [self._meta(name)] if meta}
 
     def _meta(self, name):
-        directory = self.state / "units" / name
-        if (directory / "result").exists():
+        file = frames.read_unit(self.state / "units" / name)
+        if file and "durable" in file.marks:
             self._over.add(name)
-            return None
-        if not self._metas.get(name, {}).get("keeper_pid"):
-            try:
-                self._metas[name] = json.loads((directory / "meta").read_text())
-            except (OSError, ValueError):
-                return None
-        return self._metas[name]
+        return file.meta if file and name not in self._over else None
 
     def keepers(self, age_s=0.0):
         """unit id -> keeper pid, alive."""

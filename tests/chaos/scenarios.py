@@ -29,6 +29,7 @@ from load import FeedReader, Journal, SocketReader, first_cursor  # noqa: E402
 from rig import Rig, alive, processes, wait_until  # noqa: E402
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import frames  # noqa: E402
 from failpoints import Failpoints  # noqa: E402
 
 LIMIT_S = 60
@@ -204,9 +205,10 @@ class Scene:
 
     def note_tags(self):
         for node in self.rig.nodes:
-            for path in (node.state / "units").glob("*/meta"):
-                with contextlib.suppress(OSError, ValueError):
-                    self.tags.add(json.loads(path.read_text())["tag"])
+            for path in (node.state / "units").glob("*.*.*"):
+                file = frames.read_unit(path)
+                if file:
+                    self.tags.add(file.meta["tag"])
 
     def tagged(self):
         """Processes that carry the tag of a unit."""
@@ -420,9 +422,9 @@ def stale_tuple(s, faults):
             node.kill("executor")
             os.kill(keeper, signal.SIGKILL)
             s.wait(lambda: not alive(keeper), "the end of the keeper")
-            path = node.state / "units" / unit / "meta"
-            meta = json.loads(path.read_text())
-            path.write_text(json.dumps({**meta, "keeper_pid": s.rig.bystander.pid}))
+            path = node.state / "units" / unit
+            start = frames.UnitFile(path).meta["keeper_start"]
+            frames.write_keeper(path, s.rig.bystander.pid, start)
             node.start()
             s.wait(node.is_up, "the node")
             s.wait(lambda: s.rig.query("select 1 from takt.unit where run_id = %s and attempt = 1 and state = 'failed'", run),

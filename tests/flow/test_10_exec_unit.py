@@ -59,8 +59,9 @@ def test_a_unit_passes(rig, engine):
     assert [s['phase'] for s in seen] == ['start', 'step', 'step', 'step', 'end']
     assert {s['run'] for s in seen} == {unit.id.split('.')[0]} and seen[0]['device'] == 'core-1'
     # The files say the same as the socket did.
-    on_disk = list(frames.read_journal(os.path.join(rig.unit_dir(unit.id), 'journal')))
-    assert [(f.type, f.json, f.blob) for f in on_disk] == [(f.type, f.json, f.blob) for f in unit.frames]
+    on_disk = list(frames.UnitFile(rig.unit_file(unit.id)).frames())
+    assert [(f.type, f.json, f.blob) for f in on_disk[:-1]] == [(f.type, f.json, f.blob) for f in unit.frames]
+    assert (on_disk[-1].type, on_disk[-1].json) == ('J_RESULT', unit.result)
 
 
 def test_failure_words_and_numbers(engine):
@@ -160,7 +161,7 @@ def test_the_same_start_twice_is_one_unit(rig, engine):
 def test_refusals_leave_nothing(rig, engine):
     def refused(**kw):
         unit = engine.finish(engine.start(kw.pop('task_type', 'witness'), {}, **kw))
-        assert not os.path.exists(rig.unit_dir(unit.id))
+        assert not os.path.exists(rig.unit_file(unit.id))
         return unit.refused['class'], unit.refused['code']
     assert refused(task_type='no_such_type') == ('unsupported', 'plugin.unknown_type')
     assert refused(uid='../../etc') == ('internal', 'executor.bad_start')
@@ -197,9 +198,9 @@ def test_ack_settles_and_wrong_epoch_does_not(rig, engine):
     engine.close()
     listed = execrig.Engine(rig, known=[unit])
     assert unit.id not in listed.listed
-    assert os.path.exists(rig.unit_dir(unit.id))
+    assert os.path.exists(rig.unit_file(unit.id))
     listed.ack(unit, now=True)
-    execrig.wait_for('directory removed', lambda: not os.path.exists(rig.unit_dir(unit.id)))
+    execrig.wait_for('file removed', lambda: not os.path.exists(rig.unit_file(unit.id)))
     gone = execrig.Unit(unit.id, 1)
     listed.units[unit.id] = gone
     listed.attach(gone)
@@ -213,7 +214,7 @@ def test_drop_kills_and_forgets(rig, engine):
     tag = rig.meta(unit.id)['tag']
     execrig.wait_for('the tree grown', lambda: len(execrig.tagged({tag})) == 4)
     engine.peer.send('DROP', {'unit': unit.id})
-    execrig.wait_for('directory removed', lambda: not os.path.exists(rig.unit_dir(unit.id)))
+    execrig.wait_for('file removed', lambda: not os.path.exists(rig.unit_file(unit.id)))
     assert not execrig.tagged({tag})
 
 
@@ -229,7 +230,7 @@ def test_a_disk_that_is_full_eats_output_but_no_result():
         # What is there is right, what is missing is counted.
         assert 0 < len(out) < 100000
         assert r['output_cut_b'] == r['output_b'] - len(out) >= sum(n for _, n in cuts)
-        assert os.path.getsize(os.path.join(limited.unit_dir(unit.id), 'journal')) <= 100000
+        assert os.path.getsize(limited.unit_file(unit.id)) <= 100000
         engine.close()
     finally:
         limited.stop()

@@ -97,25 +97,23 @@ def test_a_result_waits_while_the_executor_is_down(rig):
     started(engine, [unit])
     rig.kill()
     engine.close()
-    result = os.path.join(rig.unit_dir(unit.id), 'result')
-    execrig.wait_for('result file', lambda: os.path.exists(result))
+    execrig.wait_for('result', lambda: rig.is_marked(unit.id, 'durable'))
     assert seen(file)[-1]['phase'] == 'end'
     rig.start()
     engine = execrig.Engine(rig, known=[unit])
     assert engine.listed[unit.id]['phase'] == 'finished'
-    assert engine.listed[unit.id]['journal_b'] == os.path.getsize(
-        os.path.join(rig.unit_dir(unit.id), 'journal'))
+    assert engine.listed[unit.id]['journal_b'] == frames.UnitFile(rig.unit_file(unit.id)).journal_b
     engine.attach(unit)
     engine.finish(unit)
     assert unit.result['class'] == 'passed' and unit.output()[0].count(b'\n') == 10
     # Settled, it is neither listed nor lost by the next executor.
     engine.ack(unit)
-    execrig.wait_for('settled', lambda: os.path.exists(os.path.join(rig.unit_dir(unit.id), 'settled')))
+    execrig.wait_for('settled', lambda: rig.is_marked(unit.id, 'settled'))
     engine.close()
     rig.kill()
     rig.start()
     engine = execrig.Engine(rig)
-    assert unit.id not in engine.listed and os.path.exists(result)
+    assert unit.id not in engine.listed and os.path.exists(rig.unit_file(unit.id))
     engine.close()
 
 
@@ -126,7 +124,7 @@ def test_a_settled_unit_is_told_again_and_does_not_run_again(rig):
     unit = engine.start('witness', {'file': file, 'steps': 3, 'output_b': 100})
     engine.finish(unit)
     engine.ack(unit)
-    execrig.wait_for('settled', lambda: os.path.exists(os.path.join(rig.unit_dir(unit.id), 'settled')))
+    execrig.wait_for('settled', lambda: rig.is_marked(unit.id, 'settled'))
     del engine.units[unit.id]
     again = engine.start('witness', {'file': file, 'steps': 3, 'output_b': 100}, uid=unit.id)
     engine.finish(again)
@@ -144,8 +142,7 @@ def test_units_go_on_when_the_engine_leaves(rig):
     unit = engine.start('witness', {'steps': 20, 'step_ms': 50, 'output_b': 200})
     engine.pump(lambda: unit.of('J_OUTPUT'))
     engine.close()
-    result = os.path.join(rig.unit_dir(unit.id), 'result')
-    execrig.wait_for('result file', lambda: os.path.exists(result))
+    execrig.wait_for('result', lambda: rig.is_marked(unit.id, 'durable'))
     engine = execrig.Engine(rig, known=[unit])
     assert engine.listed[unit.id]['phase'] in ('running', 'finished')
     engine.attach(unit)
@@ -192,7 +189,7 @@ def test_a_killed_keeper_is_lost_and_leaves_nothing(rig, task_type):
     assert not execrig.tagged({rig.meta(unit.id)['tag']})
     assert len(execrig.tagged({rig.meta(bystander.id)['tag']})) == 4
     engine.ack(unit, now=True)
-    execrig.wait_for('directory removed', lambda: not os.path.exists(rig.unit_dir(unit.id)))
+    execrig.wait_for('file removed', lambda: not os.path.exists(rig.unit_file(unit.id)))
     engine.cancel(bystander)
     engine.finish(bystander)
     engine.close()
@@ -244,15 +241,16 @@ def test_the_keeper_answers_only_to_proof(rig):
     engine = execrig.Engine(rig)
     unit = engine.start('witness', {'steps': 1, 'step_ms': 600000})
     started(engine, [unit])
-    stranger = frames.Peer(rig.unit_dir(unit.id), 's')
+    address = frames.keeper_address(rig.meta(unit.id)['nonce'])
+    stranger = frames.Peer(rig.state, address)
     stranger.send('CANCEL', {'grace_ms': 0})
     assert stranger.recv() is None
-    liar = frames.Peer(rig.unit_dir(unit.id), 's')
+    liar = frames.Peer(rig.state, address)
     liar.send('K_ATTACH', {'challenge': '0' * 64})
     assert liar.recv().type == 'K_PROOF'
     liar.send('K_PROOF', {'mac': '0' * 64})
     assert liar.recv() is None
-    junk = frames.Peer(rig.unit_dir(unit.id), 's')
+    junk = frames.Peer(rig.state, address)
     junk.send_raw(b'\0' * 7)
     assert junk.recv() is None
     assert not unit.is_over and execrig.is_alive(rig.meta(unit.id)['keeper_pid'])
@@ -273,8 +271,8 @@ def test_half_a_journal_frame_is_passed_over(rig):
     meta = rig.meta(unit.id)
     os.kill(meta['keeper_pid'], signal.SIGKILL)
     execrig.wait_for('keeper gone', lambda: not execrig.is_alive(meta['keeper_pid']))
-    with open(os.path.join(rig.unit_dir(unit.id), 'journal'), 'ab') as f:
-        f.write(frames.encode('J_EVENT', {'type': 'x'}, off=f.tell())[:-5])
+    with open(rig.unit_file(unit.id), 'ab') as f:
+        f.write(frames.encode('J_EVENT', {'type': 'x'}, off=f.tell() - frames.HEAD)[:-5])
     rig.start()
     engine = execrig.Engine(rig, known=[unit])
     again = execrig.Unit(unit.id, 1)
@@ -291,7 +289,8 @@ def test_a_result_that_cannot_be_read_is_a_loss(rig):
     unit = engine.start('witness', {'steps': 3, 'output_b': 100})
     engine.finish(unit)
     engine.close()
-    with open(os.path.join(rig.unit_dir(unit.id), 'result'), 'wb') as f:
+    with open(rig.unit_file(unit.id), 'r+b') as f:
+        f.seek(frames.UnitFile(f.name).result_at)
         f.write(b'\xff' * 40)
     engine = execrig.Engine(rig, known=[unit])
     again = execrig.Unit(unit.id, 1)
@@ -301,7 +300,7 @@ def test_a_result_that_cannot_be_read_is_a_loss(rig):
     assert again.lost['message'] == 'it has ended, but its result cannot be read'
     assert again.output() == unit.output()
     engine.ack(again)
-    execrig.wait_for('settled', lambda: os.path.exists(os.path.join(rig.unit_dir(unit.id), 'settled')))
+    execrig.wait_for('settled', lambda: rig.is_marked(unit.id, 'settled'))
     engine.close()
 
 
@@ -339,17 +338,72 @@ def test_a_unit_that_was_never_claimed_is_forgotten_and_can_be_started(rig):
     meta = rig.meta(first.id)
     rig.kill()
     again = str(uuid.uuid4()) + '.1.0'
-    os.mkdir(rig.unit_dir(again), 0o700)
-    with open(os.path.join(rig.unit_dir(again), 'meta'), 'w', encoding='ascii') as f:
-        json.dump({k: 0 if k.startswith('keeper') else v for k, v in {**meta, 'unit': again}.items()}, f)
-    rig.start()
-    engine = execrig.Engine(rig, known=[first])
-    assert again not in engine.listed and not os.path.exists(rig.unit_dir(again))
-    # A keeper that comes late finds the claim taken; later the directory goes too.
-    aside = rig.unit_dir(again) + '.aside'
-    assert os.path.exists(aside + '/claim')
+    head = json.dumps({**{k: v for k, v in meta.items() if not k.startswith('keeper')}, 'unit': again}).encode()
+    with open(rig.unit_file(again), 'wb') as f:
+        f.write(head.ljust(frames.HEAD, b'\0'))
+    late = os.open(rig.unit_file(again), os.O_RDONLY)
+    try:
+        rig.start()
+        engine = execrig.Engine(rig, known=[first])
+        assert again not in engine.listed and not os.path.exists(rig.unit_file(again))
+        # A keeper that comes late has the file open: the claim is taken, and the file is nobody else's.
+        unit = engine.finish(engine.start('witness', {'steps': 1}, uid=again))
+        assert unit.result['class'] == 'passed'
+        assert os.pread(late, 1, frames.MARKS['claimed']) == b'y' and os.fstat(late).st_nlink == 0
+        engine.close()
+    finally:
+        os.close(late)
+
+
+@pytest.mark.parametrize('is_whole', [True, False])
+def test_after_a_loss_of_power_the_result_itself_counts(rig, is_whole):
+    """The mark is not synced, the result is: the machine was started again, the file has one but not the other."""
+    engine = execrig.Engine(rig)
+    unit = engine.finish(engine.start('witness', {'steps': 3, 'output_b': 100}))
     engine.close()
     rig.kill()
-    os.utime(aside, (1, 1))
+    file = frames.UnitFile(rig.unit_file(unit.id))
+    head = json.dumps({**{k: v for k, v in file.meta.items() if not k.startswith('keeper')},
+                       'boot_id': str(uuid.uuid4())}).encode()
+    with open(rig.unit_file(unit.id), 'r+b') as f:
+        f.write(head.ljust(2048, b'\0'))
+        f.seek(frames.MARKS['durable'])
+        f.write(b'\0')
+        if not is_whole:
+            f.seek(-20, os.SEEK_END)
+            f.write(b'\0' * 20)
     rig.start()
-    assert not os.path.exists(aside)
+    again = execrig.Unit(unit.id, 1)
+    engine = execrig.Engine(rig, known=[again])
+    assert engine.listed[unit.id]['phase'] == ('finished' if is_whole else 'lost')
+    engine.attach(again)
+    engine.finish(again)
+    assert again.output() == unit.output()
+    assert again.result == (unit.result if is_whole else None) and bool(again.lost) != is_whole
+    engine.close()
+
+
+def test_files_of_units_are_used_again_and_keep_nothing(rig):
+    """A file that is made and deleted costs more than a unit; what was in it is nobody else's business."""
+    units = os.path.dirname(rig.unit_file('x'))
+    engine = execrig.Engine(rig)
+    first = engine.finish(engine.start('witness', {'steps': 50, 'output_b': 4000}))
+    inode = os.stat(rig.unit_file(first.id)).st_ino
+    engine.ack(first, now=True)
+    execrig.wait_for('file spare', lambda: any(n.startswith('spare.') for n in os.listdir(units)))
+    spare = next(n for n in os.listdir(units) if n.startswith('spare.'))
+    assert os.path.getsize(os.path.join(units, spare)) == frames.HEAD
+    with open(os.path.join(units, spare), 'ab') as f:  # an executor that died before it had cut it
+        f.write(b'left of another')
+    engine.close()
+    rig.kill()
+    rig.start()
+    engine = execrig.Engine(rig)
+    second = engine.finish(engine.start('witness', {'steps': 1}))
+    file = frames.UnitFile(rig.unit_file(second.id))
+    assert os.stat(rig.unit_file(second.id)).st_ino == inode and not os.path.exists(os.path.join(units, spare))
+    assert [f.type for f in file.frames()][-1] == 'J_RESULT' and file.marks == {'claimed', 'durable'}
+    with open(file.path, 'rb') as f:
+        data = f.read()
+    assert first.id.encode() not in data and b'left' not in data
+    engine.close()

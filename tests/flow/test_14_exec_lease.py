@@ -105,7 +105,7 @@ def test_with_the_executor_dead_or_stopped(rig, engine, how):
     else:
         rig.proc.send_signal(how)
     wait_dead(pid_of(unit), until)
-    execrig.wait_for('result', lambda: os.path.exists(os.path.join(rig.unit_dir(unit.id), 'result')))
+    execrig.wait_for('result', lambda: rig.is_marked(unit.id, 'durable'))
     if how == signal.SIGKILL:
         rig.start()
         engine = execrig.Engine(rig, known=[unit])

@@ -21,7 +21,7 @@ STEPS = 3
 # Points behind which a result stands, also after a loss of power.
 DURABLE = ('keeper.tell', 'keeper.told', 'executor.result_told', 'executor.settled')
 # Before these nothing of the unit has run: the executor forgets it and takes START again.
-UNBEGUN = ('executor.dir_made', 'executor.spawn')
+UNBEGUN = ('executor.file_made', 'executor.spawn')
 
 
 @pytest.fixture
@@ -76,12 +76,11 @@ class Through:
         self.pump(lambda: self.unit.is_over)
 
     def settle(self):
-        settled = os.path.join(self.rig.unit_dir(self.uid), 'settled')
         try:
             self.engine.ack(self.unit)
         except ConnectionError:
             pass  # it died at the point; meet() says it again
-        self.pump(lambda: self.rig.proc.poll() is None and os.path.exists(settled))
+        self.pump(lambda: self.rig.proc.poll() is None and self.rig.is_marked(self.uid, 'settled'))
         self.engine.close()
 
 
@@ -108,7 +107,7 @@ def test_dies_at(rig, points, name, action):
     assert phases.count('start') <= 1, 'it ran twice'
     if name in UNBEGUN:
         assert t.starts == 2 and t.unit.result['class'] == 'passed'
-    if name in DURABLE or (name.startswith('keeper.result_renamed') and action == 'crash'):
+    if name in DURABLE or (name.startswith('keeper.result_marked') and action == 'crash'):
         assert t.unit.result, t.unit.lost
     if t.unit.result:
         assert t.unit.result['class'] == 'passed'

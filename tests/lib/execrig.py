@@ -122,21 +122,25 @@ class Rig:
         self.proc.terminate()
         assert self.proc.wait(timeout=LIMIT) == 0, self.log()[-3000:]
 
-    def unit_dir(self, unit):
+    def unit_file(self, unit):
         return os.path.join(self.state, 'units', unit)
 
     def meta(self, unit):
-        with open(os.path.join(self.unit_dir(unit), 'meta'), encoding='utf-8') as f:
-            return json.load(f)
+        return frames.UnitFile(self.unit_file(unit)).meta
+
+    def is_marked(self, unit, mark):
+        """claimed, durable or settled."""
+        file = frames.read_unit(self.unit_file(unit))
+        return bool(file) and mark in file.marks
 
     def note_units(self):
         """Remember tags and keepers of all units, for the look at the end."""
         units = os.path.join(self.state, 'units')
         for name in os.listdir(units) if os.path.isdir(units) else []:
-            try:
-                meta = self.meta(name)
-            except (OSError, ValueError):
+            file = frames.read_unit(os.path.join(units, name))
+            if not file:
                 continue
+            meta = file.meta
             self.tags.add(meta['tag'])
             if meta['keeper_pid']:
                 self.keepers.add(meta['keeper_pid'])

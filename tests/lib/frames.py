@@ -2,10 +2,11 @@
 # SPDX-FileCopyrightText: The Takt authors
 """
 Frames in Python, written from lib/frame/frame.h: a second implementation that the flow tests speak
-to the executor with, and a reader of journals (`python3 tests/lib/frames.py FILE`).
+to the executor with, and a reader of units' files (`python3 tests/lib/frames.py FILE`).
 """
 import array
 import ctypes
+import hmac
 import json
 import os
 import re
@@ -62,26 +63,66 @@ def decode(data):
     return Frame(kind, data[HEADER.size:HEADER.size + n], off)
 
 
-def read_journal(path):
-    with open(path, 'rb') as f:
-        data = f.read()
-    at = 0
-    while at < len(data):
-        frame = decode(data[at:])
-        assert frame.off == at, f'frame at {at} says it is at {frame.off}'
-        yield frame
-        at += frame.size
+HEAD = 4096  # executor/unitfile.h
+MARKS = {'claimed': 3072, 'durable': 3073, 'settled': 3074}
+
+
+class UnitFile:
+    """`units/<id>`: meta (identity and keeper), marks, journal, result; as it is now."""
+
+    def __init__(self, path):
+        self.path = path
+        with open(path, 'rb') as f:
+            head, size = f.read(HEAD), os.fstat(f.fileno()).st_size
+        identity, keeper = (head[at:at + 1024].split(b'\0', 1)[0] for at in (0, 2048))
+        self.meta = {'keeper_pid': 0, 'keeper_start': 0, **json.loads(identity), **json.loads(keeper or b'{}')}
+        self.marks = {name for name, at in MARKS.items() if head[at:at + 1] == b'y'}
+        self.result_at = struct.unpack_from('<Q', head, 3080)[0]
+        self.journal_b = (self.result_at or size) - HEAD
+
+    def frames(self):
+        """The journal's, then the result."""
+        with open(self.path, 'rb') as f:
+            data = f.read()[HEAD:]
+        at = 0
+        while at < len(data):
+            frame = decode(data[at:])
+            assert frame.off == at, f'frame at {at} says it is at {frame.off}'
+            yield frame
+            at += frame.size
+
+
+def read_unit(path):
+    """None while there is no such file, or it has no head yet."""
+    try:
+        return UnitFile(path)
+    except (OSError, ValueError, struct.error):
+        return None
+
+
+def keeper_address(nonce):
+    """Where the keeper of a unit listens (executor/meet.h)."""
+    name = hmac.new(bytes.fromhex(nonce), b'socket:', 'sha512').digest()[:32].hex()
+    return f'\0takt-keeper/{name}'
+
+
+def write_keeper(path, pid, start):
+    """Name a keeper in a unit's file; pid 0: none."""
+    text = json.dumps({'keeper_pid': pid, 'keeper_start': start}).encode() if pid else b''
+    with open(path, 'r+b') as f:
+        f.seek(2048)
+        f.write(text.ljust(1024, b'\0'))
 
 
 class Peer:
-    """One SEQPACKET connection that speaks frames."""
+    """One SEQPACKET connection that speaks frames: to the executor of a state directory, or to an address."""
 
-    def __init__(self, directory, name='executor.sock'):
+    def __init__(self, directory, address=None):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             # Through /proc, so that the directory's length does not count.
-            self.sock.connect(f'/proc/self/fd/{fd}/{name}')
+            self.sock.connect(address or f'/proc/self/fd/{fd}/executor.sock')
         except OSError:
             self.sock.close()
             raise
@@ -111,5 +152,7 @@ class Peer:
 
 
 if __name__ == '__main__':
-    for shown in read_journal(sys.argv[1]):
+    unit = UnitFile(sys.argv[1])
+    print(json.dumps({k: v for k, v in unit.meta.items() if k != 'nonce'}), *sorted(unit.marks))
+    for shown in unit.frames():
         print(shown.off, shown.type, json.dumps(shown.json), f'+{len(shown.blob)}' if shown.blob else '')
