@@ -82,7 +82,7 @@ child_main(const struct keeper_job *job, const struct child_fds *fds, int64_t de
 	if (getppid() != keeper_pid)
 		_exit(120);
 	prctl(PR_SET_NAME, "takt-unit");
-	setsid();
+	setpgid(0, 0); /* what it signals as its group is itself, not its keeper */
 	setrlimit(RLIMIT_CORE, &no_core);
 	reset_signals();
 	setup.log_fd = set_descriptors(fds, job->plugin_fd);

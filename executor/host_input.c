@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/jsonx.h"
 
 #include "base/banned.h"
@@ -93,9 +94,8 @@ host_input_read(struct takt_ctx *ctx, struct err *e)
 		return err_set(e, ERR_TOO_BIG, "input has %lld bytes, 1 to %u are allowed",
 		    (long long)st.st_size, HOST_INPUT_MAX);
 	n = (size_t)st.st_size;
-	text = sodium_malloc(n);
-	if (!text)
-		return err_set(e, ERR_NOMEM, "no locked memory for %zu bytes of input", n);
+	/* Wiped like all that jansson makes of it. The memfd itself is no better hidden. */
+	text = xmalloc(n);
 	json_set_alloc_funcs(malloc, wiping_free);
 	if (pread(fd, text, n, 0) != (ssize_t)n)
 		err_sys(e, "input");
@@ -105,7 +105,7 @@ host_input_read(struct takt_ctx *ctx, struct err *e)
 			r = take_input(ctx, j, e);
 		json_decref(j);
 	}
-	sodium_free(text);
+	wiping_free(text);
 	close(fd);
 	return r;
 }

@@ -253,3 +253,12 @@ loader_type(const takt_plugin_entry *p, const char *id)
 			return p->types[i];
 	return NULL;
 }
+
+bool
+loader_has_devices(const takt_plugin_entry *entry)
+{
+	for (size_t i = 0; entry->types && entry->types[i] && i < TYPES_MAX; i++)
+		if (entry->types[i]->targets == TAKT_TARGETS_EACH)
+			return true;
+	return false;
+}

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <takt/plugin.h>
 
 #include "base/err.h"
@@ -24,5 +25,7 @@ int loader_check_file(const char *path, char digest[LOADER_DIGEST_LEN + 1], stru
 const takt_plugin_entry *loader_open(int fd, struct err *e);
 /* The descriptor as the PLUGIN frame has it (name, version, abi, types), or NULL: what is wrong. */
 json_t *loader_describe(const takt_plugin_entry *entry, struct err *e);
+/* True if units of it are made for devices: they will want the session library. */
+bool loader_has_devices(const takt_plugin_entry *entry);
 /* The task type of that id; NULL if there is none. */
 const takt_task_type *loader_type(const takt_plugin_entry *entry, const char *id);

@@ -7,12 +7,12 @@
  */
 #include "executor/zygote.h"
 
-#include <libssh/libssh.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/jsonx.h"
@@ -55,8 +55,9 @@ warm_up(struct zygote *z, const char *const *platform_dirs, struct err *e)
 	z->env_tag = getenv("TAKT_UNIT");
 	if (!z->env_tag || strlen(z->env_tag) != UNIT_TAG_LEN)
 		return err_set(e, ERR_BUG, "no placeholder TAKT_UNIT in the environment");
-	if (sodium_init() < 0 || ssh_init() != SSH_OK)
-		return err_set(e, ERR_SYSTEM, "libsodium or libssh cannot start");
+	if (sodium_init() < 0)
+		return err_set(e, ERR_SYSTEM, "libsodium cannot start");
+	tzset(); /* else each unit that logs reads the time zone's file */
 	json_object_seed(0);
 	if (device_platforms_load(platform_dirs, &platforms) < 0)
 		log_warn(LOG_ZYGOTE, "platforms: %s", platforms.message);
@@ -71,6 +72,8 @@ warm_up(struct zygote *z, const char *const *platform_dirs, struct err *e)
 		return 0;
 	z->entry = loader_open(z->file_fd, e);
 	if (!z->entry)
+		return -e->code;
+	if (loader_has_devices(z->entry) && device_load(e) < 0)
 		return -e->code;
 	if (proc_threads() != 1)
 		return err_set(e, ERR_CONFLICT,

@@ -44,25 +44,25 @@ auth_drive(struct takt_ssh *s, auth_step *step, void *arg)
 static int
 step_none(struct takt_ssh *s, void *arg _unused_)
 {
-	return ssh_userauth_none(s->ssh, NULL);
+	return L.ssh_userauth_none(s->ssh, NULL);
 }
 
 static int
 step_publickey(struct takt_ssh *s, void *key)
 {
-	return ssh_userauth_publickey(s->ssh, NULL, key);
+	return L.ssh_userauth_publickey(s->ssh, NULL, key);
 }
 
 static int
 step_password(struct takt_ssh *s, void *password)
 {
-	return ssh_userauth_password(s->ssh, NULL, password);
+	return L.ssh_userauth_password(s->ssh, NULL, password);
 }
 
 static int
 step_kbdint(struct takt_ssh *s, void *arg _unused_)
 {
-	return ssh_userauth_kbdint(s->ssh, NULL, NULL);
+	return L.ssh_userauth_kbdint(s->ssh, NULL, NULL);
 }
 
 static int
@@ -75,13 +75,13 @@ static int
 try_publickey(struct takt_ssh *s)
 {
 	ssh_key key = NULL;
-	if (ssh_pki_import_privkey_base64(session_secret(s, "private_key"),
+	if (L.ssh_pki_import_privkey_base64(session_secret(s, "private_key"),
 		session_secret(s, "passphrase"), NULL, NULL, &key) != SSH_OK)
 		return session_fail(s, TAKT_E_AUTH, "ssh.bad_private_key",
 		    "Give a private key in PEM or OpenSSH form, with its passphrase.",
 		    "the private key of the credential for %s cannot be read", s->name);
 	int rc = auth_drive(s, step_publickey, key);
-	ssh_key_free(key);
+	L.ssh_key_free(key);
 	return rc;
 }
 
@@ -95,14 +95,15 @@ try_password(struct takt_ssh *s)
 static int
 answer_round(struct takt_ssh *s)
 {
-	int n = ssh_userauth_kbdint_getnprompts(s->ssh);
+	int n = L.ssh_userauth_kbdint_getnprompts(s->ssh);
 	for (int i = 0; i < n; i++) {
 		char is_shown = 0;
-		const char *prompt = ssh_userauth_kbdint_getprompt(s->ssh, (unsigned)i, &is_shown);
+		const char *prompt =
+		    L.ssh_userauth_kbdint_getprompt(s->ssh, (unsigned)i, &is_shown);
 		bool is_name = is_shown && prompt &&
 			       (strcasestr(prompt, "user") || strcasestr(prompt, "login"));
 		const char *answer = session_secret(s, is_name ? "username" : "password");
-		if (ssh_userauth_kbdint_setanswer(s->ssh, (unsigned)i, answer ? answer : "") < 0)
+		if (L.ssh_userauth_kbdint_setanswer(s->ssh, (unsigned)i, answer ? answer : "") < 0)
 			return SSH_AUTH_ERROR;
 	}
 	return SSH_AUTH_INFO;
@@ -173,7 +174,7 @@ session_login(struct takt_ssh *s)
 {
 	char tried[96] = "";
 	int done = 0, rc = try_none(s);
-	int offered = ssh_userauth_list(s->ssh, NULL);
+	int offered = L.ssh_userauth_list(s->ssh, NULL);
 	while (rc == SSH_AUTH_DENIED || rc == SSH_AUTH_PARTIAL) {
 		const struct method *m = next_method(s, offered, done);
 		if (!m)
@@ -183,7 +184,7 @@ session_login(struct takt_ssh *s)
 		rc = m->try_it(s);
 		done |= rc == SSH_AUTH_PARTIAL ? m->bit : m->excludes;
 		if (rc == SSH_AUTH_PARTIAL)
-			offered = ssh_userauth_list(s->ssh, NULL);
+			offered = L.ssh_userauth_list(s->ssh, NULL);
 	}
 	if (rc == SSH_AUTH_SUCCESS) {
 		session_log(s, TAKT_LOG_INFO, "logged in to %s at %s port %d", s->name, s->address,

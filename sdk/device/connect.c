@@ -114,7 +114,7 @@ set_algorithms(
 	buf_adds(&b, dflt);
 	for (size_t i = 0; i < more->n; i++)
 		buf_addf(&b, ",%s", more->v[i]);
-	if (ssh_options_set(s->ssh, option, b.p) == 0)
+	if (L.ssh_options_set(s->ssh, option, b.p) == 0)
 		return 0;
 	return session_fail(s, TAKT_E_UNSUPPORTED, "ssh.bad_algorithm",
 	    "Correct the section ssh of the platform's file.",
@@ -158,30 +158,30 @@ set_options(struct takt_ssh *s, bool is_pinned)
 		return session_fail(s, TAKT_E_AUTH, "ssh.no_credential",
 		    "Bind a credential with a user name to the device.",
 		    "%s has no user name to log in with", s->name);
-	s->ssh = ssh_new();
+	s->ssh = L.ssh_new();
 	if (!s->ssh)
 		return session_fail(
 		    s, TAKT_E_TRANSIENT, "ssh.memory", NULL, "libssh: out of memory");
-	ssh_options_set(s->ssh, SSH_OPTIONS_PROCESS_CONFIG, &no);
-	ssh_options_set(s->ssh, SSH_OPTIONS_LOG_VERBOSITY, &quiet);
-	ssh_options_set(s->ssh, SSH_OPTIONS_HOST, s->address);
-	ssh_options_set(s->ssh, SSH_OPTIONS_PORT, &port);
-	ssh_options_set(s->ssh, SSH_OPTIONS_USER, user);
-	ssh_options_set(s->ssh, SSH_OPTIONS_KNOWNHOSTS, "/dev/null");
-	ssh_options_set(s->ssh, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null");
-	ssh_options_set(s->ssh, SSH_OPTIONS_RSA_MIN_SIZE, &bits);
+	L.ssh_options_set(s->ssh, SSH_OPTIONS_PROCESS_CONFIG, &no);
+	L.ssh_options_set(s->ssh, SSH_OPTIONS_LOG_VERBOSITY, &quiet);
+	L.ssh_options_set(s->ssh, SSH_OPTIONS_HOST, s->address);
+	L.ssh_options_set(s->ssh, SSH_OPTIONS_PORT, &port);
+	L.ssh_options_set(s->ssh, SSH_OPTIONS_USER, user);
+	L.ssh_options_set(s->ssh, SSH_OPTIONS_KNOWNHOSTS, "/dev/null");
+	L.ssh_options_set(s->ssh, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null");
+	L.ssh_options_set(s->ssh, SSH_OPTIONS_RSA_MIN_SIZE, &bits);
 	takt_rc rc = set_all_algorithms(s, is_pinned);
 	if (rc != TAKT_OK)
 		return rc;
-	ssh_options_set(s->ssh, SSH_OPTIONS_FD, &s->fd);
-	ssh_set_blocking(s->ssh, 0);
+	L.ssh_options_set(s->ssh, SSH_OPTIONS_FD, &s->fd);
+	L.ssh_set_blocking(s->ssh, 0);
 	return TAKT_OK;
 }
 
 static takt_rc
 handshake_failed(struct takt_ssh *s)
 {
-	const char *why = ssh_get_error(s->ssh);
+	const char *why = L.ssh_get_error(s->ssh);
 	if (strstr(why, "no match for method"))
 		return session_fail(s, TAKT_E_UNSUPPORTED, "ssh.no_common_algorithm",
 		    "An old device may need its algorithms in section ssh of the platform's file.",
@@ -197,7 +197,7 @@ handshake(struct takt_ssh *s)
 {
 	int64_t until = session_until(s, s->pf->session.login_timeout_ms);
 	int rc;
-	while ((rc = ssh_connect(s->ssh)) == SSH_AGAIN) {
+	while ((rc = L.ssh_connect(s->ssh)) == SSH_AGAIN) {
 		int w = session_wait_ssh(s, until);
 		if (w < 0)
 			return w;
@@ -209,7 +209,7 @@ handshake(struct takt_ssh *s)
 	}
 	if (rc == SSH_OK)
 		return 0;
-	if (strstr(ssh_get_error(s->ssh), "server host key algo"))
+	if (strstr(L.ssh_get_error(s->ssh), "server host key algo"))
 		return 1;
 	return handshake_failed(s);
 }
@@ -230,7 +230,7 @@ session_connect(struct takt_ssh *s)
 	int rc = connect_once(s, is_pinned);
 	if (rc == 1 && is_pinned) {
 		/* Look at the key it offers instead, only to name it: hostkey_check() refuses. */
-		ssh_free(s->ssh);
+		L.ssh_free(s->ssh);
 		s->ssh = NULL;
 		rc = connect_once(s, false);
 	}

@@ -125,15 +125,15 @@ int
 session_wait_ssh(struct takt_ssh *s, int64_t until_ms)
 {
 	return session_wait(
-	    s, s->fd, (ssh_get_poll_flags(s->ssh) & SSH_WRITE_PENDING) != 0, until_ms);
+	    s, s->fd, (L.ssh_get_poll_flags(s->ssh) & SSH_WRITE_PENDING) != 0, until_ms);
 }
 
 bool
 session_is_dead(const struct takt_ssh *s)
 {
 	/* Not `status != 0`: it also says that there is something to write. */
-	return !ssh_is_connected(s->ssh) ||
-	       (ssh_get_status(s->ssh) & (SSH_CLOSED | SSH_CLOSED_ERROR));
+	return !L.ssh_is_connected(s->ssh) ||
+	       (L.ssh_get_status(s->ssh) & (SSH_CLOSED | SSH_CLOSED_ERROR));
 }
 
 static void
@@ -141,8 +141,8 @@ session_free(struct takt_ssh *s)
 {
 	shell_close(s);
 	if (s->ssh) {
-		ssh_disconnect(s->ssh);
-		ssh_free(s->ssh);
+		L.ssh_disconnect(s->ssh);
+		L.ssh_free(s->ssh);
 	}
 	json_decref(s->target);
 	term_fini(&s->term);
@@ -176,6 +176,17 @@ read_target(struct takt_ssh *s)
 }
 
 static takt_rc
+load(struct takt_ssh *s)
+{
+	struct err e = ERR_INIT;
+
+	if (device_load(&e) == 0)
+		return TAKT_OK;
+	return session_fail(
+	    s, TAKT_E_INTERNAL, "ssh.no_library", "Install libssh.", "%s", e.message);
+}
+
+static takt_rc
 session_open(takt_ctx *ctx, takt_ssh **out)
 {
 	if (!bound.host || ctx != bound.ctx)
@@ -184,6 +195,8 @@ session_open(takt_ctx *ctx, takt_ssh **out)
 	s->host = bound.host;
 	s->fd = -1;
 	takt_rc rc = read_target(s);
+	if (rc == TAKT_OK)
+		rc = load(s);
 	if (rc == TAKT_OK)
 		rc = session_connect(s);
 	if (rc == TAKT_OK)

@@ -49,6 +49,10 @@ struct device_host {
 	    void *arg, const char *key_type, const char *public_key, const char *fingerprint);
 };
 
+/* Load libssh and what comes with it. A session does so itself; call it before fork where it is known
+ * that units will open sessions. */
+int device_load(struct err *e);
+
 /* Bind the process's unit; host stays the caller's and must outlive the binding. NULL unbinds. */
 void device_bind(takt_ctx *ctx, const struct device_host *host);
 

@@ -101,16 +101,16 @@ hostkey_check(struct takt_ssh *s)
 {
 	ssh_key key = NULL;
 	char *base64 = NULL;
-	if (ssh_get_server_publickey(s->ssh, &key) != SSH_OK)
+	if (L.ssh_get_server_publickey(s->ssh, &key) != SSH_OK)
 		return session_lost(s, "showing its host key");
-	const char *type = ssh_key_type_to_char(ssh_key_type(key));
+	const char *type = L.ssh_key_type_to_char(L.ssh_key_type(key));
 	takt_rc rc;
-	if (!type || ssh_pki_export_pubkey_base64(key, &base64) != SSH_OK)
+	if (!type || L.ssh_pki_export_pubkey_base64(key, &base64) != SSH_OK)
 		rc = session_fail(s, TAKT_E_UNSUPPORTED, "ssh.host_key_unreadable", NULL,
 		    "%s shows a host key that libssh cannot write", s->name);
 	else
 		rc = judge(s, type, base64);
 	free(base64);
-	ssh_key_free(key);
+	L.ssh_key_free(key);
 	return rc;
 }

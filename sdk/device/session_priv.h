@@ -9,10 +9,9 @@
  */
 #pragma once
 
-#include <libssh/libssh.h>
-
 #include "base/buf.h"
 #include "sdk/device/device.h"
+#include "sdk/device/libssh.h"
 #include "sdk/device/platform.h"
 #include "sdk/device/term.h"
 

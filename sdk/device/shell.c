@@ -34,7 +34,7 @@ read_some(struct takt_ssh *s)
 	char chunk[16384];
 	int got = 0;
 	for (int i = 0; i < CHUNKS_MAX; i++) {
-		int n = ssh_channel_read_nonblocking(s->ch, chunk, sizeof(chunk), 0);
+		int n = L.ssh_channel_read_nonblocking(s->ch, chunk, sizeof(chunk), 0);
 		if (n == 0 || n == SSH_AGAIN)
 			break;
 		if (n < 0) /* SSH_ERROR, or SSH_EOF once all was read */
@@ -46,7 +46,7 @@ read_some(struct takt_ssh *s)
 			    "%s sent more than %u bytes for one command", s->name, OUTPUT_MAX_B);
 	}
 	if (!got &&
-	    (ssh_channel_is_eof(s->ch) || ssh_channel_is_closed(s->ch) || session_is_dead(s)))
+	    (L.ssh_channel_is_eof(s->ch) || L.ssh_channel_is_closed(s->ch) || session_is_dead(s)))
 		return session_lost(s, "it was read from");
 	return got;
 }
@@ -73,7 +73,7 @@ static takt_rc
 write_all(struct takt_ssh *s, const char *p, size_t n, int64_t until)
 {
 	while (n) {
-		int w = ssh_channel_write(s->ch, p, (uint32_t)n);
+		int w = L.ssh_channel_write(s->ch, p, (uint32_t)n);
 		if (w > 0) {
 			p += w;
 			n -= (size_t)w;
@@ -308,12 +308,12 @@ static takt_rc
 channel_open(struct takt_ssh *s)
 {
 	int64_t until = session_until(s, s->pf->session.login_timeout_ms);
-	s->ch = ssh_channel_new(s->ssh);
+	s->ch = L.ssh_channel_new(s->ssh);
 	for (int step = 0; step < 3;) {
-		int rc = step == 0   ? ssh_channel_open_session(s->ch)
-			 : step == 1 ? ssh_channel_request_pty_size(
+		int rc = step == 0   ? L.ssh_channel_open_session(s->ch)
+			 : step == 1 ? L.ssh_channel_request_pty_size(
 					   s->ch, "vt100", s->pf->session.width, 1000)
-				     : ssh_channel_request_shell(s->ch);
+				     : L.ssh_channel_request_shell(s->ch);
 		if (rc == SSH_OK) {
 			step++;
 			continue;
@@ -323,7 +323,7 @@ channel_open(struct takt_ssh *s)
 			    "The device may have too many sessions, or allow this user no command "
 			    "line.",
 			    "%s gives no %s: %s", s->name, step == 1 ? "terminal" : "shell",
-			    ssh_get_error(s->ssh));
+			    L.ssh_get_error(s->ssh));
 		rc = session_wait_ssh(s, until);
 		if (rc < 0)
 			return rc;
@@ -454,11 +454,11 @@ shell_close(struct takt_ssh *s)
 {
 	if (!s->ch)
 		return;
-	if (*s->pf->session.logout && *s->prompt && ssh_channel_is_open(s->ch)) {
-		ssh_channel_write(
+	if (*s->pf->session.logout && *s->prompt && L.ssh_channel_is_open(s->ch)) {
+		L.ssh_channel_write(
 		    s->ch, s->pf->session.logout, (uint32_t)strlen(s->pf->session.logout));
-		ssh_channel_write(s->ch, "\n", 1);
+		L.ssh_channel_write(s->ch, "\n", 1);
 	}
-	ssh_channel_free(s->ch);
+	L.ssh_channel_free(s->ch);
 	s->ch = NULL;
 }

@@ -207,7 +207,7 @@ class Scene:
         for node in self.rig.nodes:
             for path in (node.state / "units").glob("*.*.*"):
                 file = frames.read_unit(path)
-                if file:
+                if file and file.meta["tag"]:
                     self.tags.add(file.meta["tag"])
 
     def tagged(self):

@@ -141,7 +141,8 @@ class Rig:
             if not file:
                 continue
             meta = file.meta
-            self.tags.add(meta['tag'])
+            if meta['tag']:
+                self.tags.add(meta['tag'])
             if meta['keeper_pid']:
                 self.keepers.add(meta['keeper_pid'])
 

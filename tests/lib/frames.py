@@ -75,9 +75,10 @@ class UnitFile:
         with open(path, 'rb') as f:
             head, size = f.read(HEAD), os.fstat(f.fileno()).st_size
         identity, keeper = (head[at:at + 1024].split(b'\0', 1)[0] for at in (0, 2048))
-        self.meta = {'keeper_pid': 0, 'keeper_start': 0, **json.loads(identity), **json.loads(keeper or b'{}')}
+        # A loss of power may have left nothing of the head.
+        self.meta = {'tag': '', 'keeper_pid': 0, 'keeper_start': 0, **json.loads(identity or b'{}'), **json.loads(keeper or b'{}')}
         self.marks = {name for name, at in MARKS.items() if head[at:at + 1] == b'y'}
-        self.result_at = struct.unpack_from('<Q', head, 3080)[0]
+        self.result_at = struct.unpack_from('<Q', head.ljust(HEAD, b'\0'), 3080)[0]
         self.journal_b = (self.result_at or size) - HEAD
 
     def frames(self):
@@ -93,10 +94,10 @@ class UnitFile:
 
 
 def read_unit(path):
-    """None while there is no such file, or it has no head yet."""
+    """None while there is no such file."""
     try:
         return UnitFile(path)
-    except (OSError, ValueError, struct.error):
+    except FileNotFoundError:
         return None
 
 
