@@ -198,7 +198,12 @@ unit_is_marked(int fd, enum unit_mark mark)
 int
 unit_claim(int fd, struct err *e)
 {
-	if (unit_is_marked(fd, UNIT_CLAIMED))
+	char c;
+
+	/* A file without a head was claimed for all we know. */
+	if (pread(fd, &c, 1, MARKS_AT + (off_t)UNIT_CLAIMED) != 1)
+		return err_set(e, ERR_INVALID, "unit's file has no head");
+	if (c == 'y')
 		return 0;
 	return unit_mark(fd, UNIT_CLAIMED) == 0 ? 1 : err_sys(e, "claim");
 }

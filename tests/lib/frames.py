@@ -74,7 +74,7 @@ class UnitFile:
         self.path = path
         with open(path, 'rb') as f:
             head, size = f.read(HEAD), os.fstat(f.fileno()).st_size
-        identity, keeper = (head[at:at + 1024].split(b'\0', 1)[0] for at in (0, 2048))
+        identity, keeper = (part.split(b'\0', 1)[0] for part in (head[:2048], head[2048:3072]))
         # A loss of power may have left nothing of the head.
         self.meta = {'tag': '', 'keeper_pid': 0, 'keeper_start': 0, **json.loads(identity or b'{}'), **json.loads(keeper or b'{}')}
         self.marks = {name for name, at in MARKS.items() if head[at:at + 1] == b'y'}
