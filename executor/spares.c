@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: The Takt authors
 /* See spares.h. Their numbers are a stack: the last one put is the warmest. */
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,21 +26,20 @@ name_of(char name[SPARE_NAME_MAX], unsigned no)
 	snprintf(name, SPARE_NAME_MAX, PREFIX "%u", no);
 }
 
-bool
+void
 spare_note(const char *name)
 {
 	unsigned long no;
 	char *end;
 
 	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0)
-		return false;
+		return;
 	no = strtoul(name + strlen(PREFIX), &end, 10);
 	if (*end || no == 0 || no >= UINT32_MAX || spares_n == SPARES_MAX)
-		return false;
+		return;
 	spares[spares_n++] = (unsigned)no;
 	if (no >= next_no)
 		next_no = (unsigned)no + 1;
-	return true;
 }
 
 int

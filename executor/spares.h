@@ -7,12 +7,10 @@
  */
 #pragma once
 
-#include <stdbool.h>
-
 #define SPARE_NAME_MAX 24
 
-/* A file found at start; true if it is a spare one. */
-bool spare_note(const char *name);
+/* A file found at start: a spare one is taken note of. */
+void spare_note(const char *name);
 /* Descriptor and name of a spare file, -1 if there is none. What it holds is the last unit's. */
 int spare_take(int units_fd, char name[SPARE_NAME_MAX]);
 /* The file of a finished unit, which no keeper writes to any more. */
