@@ -23,7 +23,7 @@
 
 #define BODY_MAX_B (1024 * 1024)
 #define TOKEN_MAX 72
-#define CONNS_MAX 8192 /* or fewer, if the system allows us fewer descriptors */
+#define CONNS_MAX 8192     /* or fewer, if the system allows us fewer descriptors */
 #define DB_DEPTH_MAX 3000u /* statements waiting in the database before requests are refused */
 
 struct request;

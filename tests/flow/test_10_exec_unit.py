@@ -240,27 +240,31 @@ def test_no_process_of_ours_leaves_a_core():
     """What plugins say passes through the keeper's memory in clear."""
     most = resource.getrlimit(resource.RLIMIT_CORE)[1]
     own = execrig.Rig(preexec=lambda: resource.setrlimit(resource.RLIMIT_CORE, (most, most)))
-    engine = execrig.Engine(own)
-    unit = engine.start('tree', {'helpers': 0, 'ms': 600000})
-    engine.pump(lambda: unit.of('J_STARTED'))
-    started = unit.of('J_STARTED')[0].json
-    for pid in (own.proc.pid, started['keeper_pid'], started['pid']):
-        with open(f'/proc/{pid}/limits', encoding='ascii') as f:
-            assert [line.split()[4:6] for line in f if line.startswith('Max core')] == [['0', '0']], pid
-    engine.cancel(unit)
-    engine.finish(unit)
-    engine.close()
-    own.stop()
+    try:
+        engine = execrig.Engine(own)
+        unit = engine.start('tree', {'helpers': 0, 'ms': 600000})
+        engine.pump(lambda: unit.of('J_STARTED'))
+        started = unit.of('J_STARTED')[0].json
+        for pid in (own.proc.pid, started['keeper_pid'], started['pid']):
+            with open(f'/proc/{pid}/limits', encoding='ascii') as f:
+                assert [line.split()[4:6] for line in f if line.startswith('Max core')] == [['0', '0']], pid
+        engine.cancel(unit)
+        engine.finish(unit)
+        engine.close()
+    finally:
+        own.stop()
 
 
 def test_connections_wait_while_no_descriptor_is_free():
     own = execrig.Rig(preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20)))
-    crowd = [frames.Peer(own.state) for _ in range(15)]
-    execrig.wait_for('a word about it', lambda: 'no descriptor is free' in own.log())
-    for peer in crowd:
-        peer.close()
-    execrig.Engine(own).close()
-    own.stop()
+    try:
+        crowd = [frames.Peer(own.state) for _ in range(15)]
+        execrig.wait_for('a word about it', lambda: 'no descriptor is free' in own.log())
+        for peer in crowd:
+            peer.close()
+        execrig.Engine(own).close()
+    finally:
+        own.stop()
 
 
 def test_a_newer_hello_wins_and_garbage_is_closed(rig, engine):
