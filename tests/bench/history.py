@@ -86,8 +86,9 @@ class Cluster(Pg):
         self._make_database()
         self.migrate()
 
-    def start(self, durable=True):  # pylint: disable=arguments-differ
+    def start(self, durable=True, settings=None):  # pylint: disable=arguments-differ
         options = "-c fsync=on -c wal_level=replica" if durable else "-c fsync=off"
+        options += "".join(f" -c {k}={v}" for k, v in (settings or {}).items())
         if self._ctl("start", "-o", options):
             raise RuntimeError(f"PostgreSQL does not start, see {self.log}")
         return self
@@ -117,7 +118,7 @@ def fill_month(cluster, no, first, end, start_n, runs):
             with_options = f" with ({options})" if options else ""
             # What the migrations or an engine made already goes: it is empty. Not in the long transaction: it locks the parent.
             c.execute(f"drop table takt.{part}")
-            makers.append(f"create table takt.{part} (like takt.{parent} including defaults including constraints including storage)" + with_options)
+            makers.append(f"create table takt.{part} (like takt.{parent} including all excluding indexes)" + with_options)
         for maker, part in zip(makers, names.values()):
             c.execute(maker)
             c.execute(f"alter table takt.{part} owner to takt_owner")

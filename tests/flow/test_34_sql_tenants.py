@@ -209,7 +209,7 @@ def test_a_type_of_the_callers_own_does_not_run_as_the_owner(pg):
     """A domain pg_temp.timestamptz with a check would be used inside of audit_add() if pg_temp came first."""
     with pg.connect() as owner:
         paths = owner.execute("select proname, proconfig from pg_proc where prosecdef and pronamespace = 'takt'::regnamespace").fetchall()
-        assert len(paths) >= 6 and {tuple(p) for _, p in paths} == {("search_path=pg_catalog, takt, pg_temp",)}, paths
+        assert len(paths) >= 6 and all("search_path=pg_catalog, takt, pg_temp" in p for _, p in paths), paths
         owner.execute(f"grant temporary on database {pg.dbname} to takt_gateway")  # as on a server that grants it to all
     said = []
     with pg.connect("takt_gateway") as c:
