@@ -112,10 +112,11 @@ begin
 		-- Of rare states without a look at the runs that are not wanted.
 		if not v_is_all then
 			v_ids := case when p_states is null or 'completed' = any (p_states) then v_seen else array(
-				select i from unnest(v_seen) i join takt.run_amiss a
-					on a.run_id = i and a.org_id = v_org and a.state = any (p_states)
+				select i from unnest(v_seen) i, lateral (select from takt.run_amiss a
+					where a.run_id = i and a.org_id = v_org and a.state = any (p_states) offset 0) a
 				union all select l.run_id from takt.live l where l.run_id = any (v_seen)) end;
-			v_ids := array(select i from unnest(v_ids) i join takt.run r on r.id = i
+			v_ids := array(select i from unnest(v_ids) i,
+				lateral (select r.task_id, r.state from takt.run r where r.id = i offset 0) r
 				where (p_task is null or r.task_id = p_task) and (p_states is null or r.state = any (p_states)
 					or r.state is null and exists (select from takt.live l where l.run_id = i and l.state = any (p_states)))
 				order by i desc);
