@@ -6,6 +6,9 @@
  */
 #include "daemon/engine/poll.h"
 
+#include "base/clock.h"
+#include "base/log.h"
+
 #include "daemon/dispatch/dispatch.h"
 #include "daemon/engine/engine.h"
 #include "daemon/engine/watch.h"
@@ -29,14 +32,61 @@ static const struct {
 
 static double sleep_s;
 
+/*
+ * A statement is planned at its first use and whenever autovacuum has been at its tables: some ten
+ * milliseconds, which nothing that is due should wait for. So before it is, they are run for nothing.
+ */
+#define REHEARSE_EVERY_MS 10000
+#define REHEARSE_PARAMS 24
+
+static const struct {
+	enum sql_id id;
+	int limit; /* which of its parameters, from 1, is one */
+} rehearsed[] = {
+    {SQL_ENGINE_SCHEDULE_FIRE, 0},
+    {SQL_ENGINE_CLAIM, 3},
+    {SQL_ENGINE_RECORD, 0},
+};
+static bool is_due_soon;
+static int64_t rehearsed_ms;
+
+static void
+on_rehearsed(void *arg, const PGresult *res, const struct err *err)
+{
+	(void)arg;
+	(void)res;
+	if (err)
+		log_warn(LOG_MAIN, "a rehearsal failed: %s", err->message);
+}
+
+static void
+rehearse(struct engine *e)
+{
+	if (!is_due_soon || clock_monotonic_ms() < rehearsed_ms + REHEARSE_EVERY_MS)
+		return;
+	rehearsed_ms = clock_monotonic_ms();
+	for (size_t i = 0; i < ARRAY_LEN(rehearsed); i++) {
+		struct store_param p[REHEARSE_PARAMS] = {{0}};
+		if (rehearsed[i].limit)
+			p[rehearsed[i].limit - 1] = STORE_TEXT("0");
+		store_send(e->store, rehearsed[i].id, p, sql_statements[rehearsed[i].id].n_params,
+		    NULL, NULL);
+	}
+	STORE_POINT_ONCE(e->store, "poll");
+	store_sync(e->store, on_rehearsed, NULL);
+}
+
 static void
 on_answer(void *arg, const PGresult *res, const struct err *err)
 {
 	struct engine *e = arg;
 
 	sleep_s = POLL_S;
+	is_due_soon = false;
 	if (err)
 		return;
+	int64_t schedule_ms = store_int(res, 0, "schedule_ms", INT64_MAX);
+	is_due_soon = schedule_ms > 0 && schedule_ms <= (int64_t)(POLL_S * 1000);
 	for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
 		int64_t ms = store_int(res, 0, questions[i].column, INT64_MAX);
 		if (ms <= 0)
@@ -54,8 +104,9 @@ on_polled(void *arg, const PGresult *res, const struct err *err)
 	struct engine *e = arg;
 
 	(void)res;
-	(void)err;
 	is_asked = false;
+	if (!err)
+		rehearse(e);
 	if (is_again) {
 		is_again = false;
 		poll_now(e);

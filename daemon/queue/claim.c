@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * One statement claims (state, epoch, attempt, units, event) and answers with the runs. A crash
- * after its commit is a recovery. A decision about commands has it in its own transaction: a run by
- * hand starts one commit sooner.
+ * after its commit is a recovery. Decisions about commands and due times have it in their own
+ * transaction: a run starts one commit sooner.
  */
 #include "daemon/queue/claim.h"
 

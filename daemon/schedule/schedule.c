@@ -2,7 +2,8 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * Two steps: read what is due by the database's clock, compute the next times here, then decide in
- * one statement that moves only schedules whose row is still as it was read.
+ * one statement that moves only schedules whose row is still as it was read. The runs are claimed in
+ * the same transaction.
  */
 #include "daemon/schedule/schedule.h"
 
@@ -15,6 +16,7 @@
 #include "base/log.h"
 
 #include "daemon/engine/engine.h"
+#include "daemon/queue/claim.h"
 #include "daemon/store/pgarray.h"
 #include "daemon/store/store.h"
 #include "when/cron.h"
@@ -55,8 +57,11 @@ struct round {
 	struct pgarray lists[LIST_COUNT];
 	json_t *months; /* object: the months of decided times that may have no partition */
 	int64_t now_s, now_ms;
-	bool is_full;
+	bool is_full, has_claim;
 };
+
+/* The last decision failed: if its claim is why, due times must not wait for it. */
+static bool is_alone;
 
 static void
 round_free(struct round *r)
@@ -205,7 +210,7 @@ on_fired(void *arg, const PGresult *res, const struct err *err)
 		log_info(LOG_SCHEDULE, "%lld schedules were due, %lld runs made",
 		    (long long)store_int(res, 0, "moved", 0),
 		    (long long)store_int(res, 0, "fired", 0));
-	if (!err && store_int(res, 0, "fired", 0) > 0)
+	if (!err && !r->has_claim && store_int(res, 0, "fired", 0) > 0)
 		engine_want(r->engine, JOB_CLAIM);
 }
 
@@ -217,7 +222,11 @@ on_committed(void *arg, const PGresult *res, const struct err *err)
 	(void)res;
 	if (r->is_full)
 		engine_want(r->engine, JOB_SCHEDULE);
-	engine_done(r->engine, err);
+	is_alone = err && r->has_claim;
+	if (r->has_claim)
+		claim_committed(r->engine, err);
+	else
+		engine_done(r->engine, err);
 	round_free(r);
 }
 
@@ -234,6 +243,7 @@ send_fire(struct round *r)
 	for (size_t i = 0; i < LIST_COUNT; i++)
 		p[1 + i] = STORE_BYTES(r->lists[i].bytes.p, r->lists[i].bytes.n);
 	store_send(s, SQL_ENGINE_SCHEDULE_FIRE, p, ARRAY_LEN(p), on_fired, r);
+	r->has_claim = !is_alone && claim_send(r->engine);
 	store_send(s, SQL_ENGINE_FEED_NOTIFY, NULL, 0, NULL, NULL);
 	store_sync(s, on_committed, r);
 }
