@@ -3,7 +3,8 @@
 /*
  * What the engine's modules share: one loop, one database connection, and the gate.
  *
- * The gate: what writes events is a job, and one job's transaction is in flight at a time. So a
+ * The gate: what writes events is a job, and one job is in flight at a time, but for a record and
+ * a claim: they touch different runs, and the server executes them one after the other. So a
  * job may take the engine's memory for what the database holds, and feed numbers are in commit
  * order. A job that fails has changed nothing; the engine's memory of runs is never repaired, it
  * is dropped and read again (recovery).
@@ -70,8 +71,7 @@ struct engine {
 	bool has_new_events; /* commits since the last link of their chain */
 	unsigned generation; /* +1 whenever the memory of runs is dropped */
 
-	enum engine_job gate;                       /* the job in flight; JOB_COUNT: none */
-	unsigned wanted;                            /* bit set of jobs */
+	unsigned in_flight, wanted;                 /* bit sets of jobs */
 	int64_t lease_sent_ms, lease_acked_sent_ms; /* BOOTTIME */
 	bool is_lease_asked;                        /* a renewal is on its way */
 
@@ -83,8 +83,8 @@ struct engine {
 
 /* Ask for a job; it starts as soon as the gate is free. Safe to call from anywhere. */
 void engine_want(struct engine *, enum engine_job);
-/* The job in flight is over (also when it failed: then it is asked for again after a pause if retry). */
-void engine_done(struct engine *, const struct err *err);
+/* The job is over. When it failed it is asked for again after a pause. */
+void engine_done(struct engine *, enum engine_job, const struct err *err);
 /* What the database holds of our runs is unknown: drop the memory, connect to the executor anew. */
 void engine_resync(struct engine *, const char *why);
 /* May something new be begun? True while the lease is held for certain: 20 s since the sending of the

@@ -171,7 +171,7 @@ on_stop_check(struct ev_loop *loop, struct ev_timer *w, int revents)
 	bool is_late = clock_monotonic_ms() > e->stop_at_ms;
 
 	(void)revents;
-	if (!is_late && e->is_node_up && (e->gate != JOB_COUNT || !record_is_clean(e)))
+	if (!is_late && e->is_node_up && (e->in_flight || !record_is_clean(e)))
 		return;
 	ev_timer_stop(loop, w);
 	if (!is_late && e->is_node_up)

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * The gate. Jobs run one at a time, in turn: the search for the next one starts behind the last
- * one, so that a busy job cannot starve the others; recovery comes first because everything else
- * builds on it.
+ * The gate. Jobs run in turn: the search for the next one starts behind the last one, so that a
+ * busy job cannot starve the others; recovery comes first because everything else builds on it.
+ *
+ * A record and a claim may be in flight together, in either order, so that the server has the next
+ * one when it is done with the first. A record is about runs in memory, a claim about runs that are
+ * not, so neither is built on what the other will have done; if one fails, the other stands. All
+ * other jobs have the gate for themselves.
  */
 #include "daemon/engine/jobs.h"
 
@@ -43,22 +47,52 @@ static struct ev_timer pause_over;
 static unsigned failed;
 static enum engine_job last;
 
+/* What may be in flight beside it. */
+static unsigned
+beside(enum engine_job job)
+{
+	return job == JOB_RECORD ? 1u << JOB_CLAIM : job == JOB_CLAIM ? 1u << JOB_RECORD : 0;
+}
+
+/* Wanted, and nothing but other jobs may hold it up. */
+static bool
+is_ready(const struct engine *e, enum engine_job job)
+{
+	if (!(e->wanted & ~e->in_flight & 1u << job) ||
+	    (e->is_stopping && !jobs[job].while_stopping))
+		return false;
+	/* Without the lease still wanted: the renewal that is acknowledged wakes the loop. */
+	return !jobs[job].is_new || engine_may_claim(e);
+}
+
 static bool
 job_try(struct engine *e, enum engine_job job)
 {
-	if (!(e->wanted & 1u << job) || (e->is_stopping && !jobs[job].while_stopping))
-		return false;
-	if (jobs[job].is_new && !engine_may_claim(e))
-		return false; /* still wanted: the renewal that is acknowledged wakes the loop */
 	e->wanted &= ~(1u << job);
-	e->gate = job;
 	STORE_POINT(e->store, jobs[job].name);
-	if (jobs[job].start(e)) {
-		last = job;
-		return true;
+	if (!jobs[job].start(e)) {
+		STORE_POINT(e->store, NULL);
+		return false;
 	}
-	e->gate = JOB_COUNT;
-	STORE_POINT(e->store, NULL);
+	e->in_flight |= 1u << job;
+	last = job;
+	return true;
+}
+
+/* False: nothing more can be started now. One that has to wait for the gate is not overtaken for
+ * long: those behind it in turn wait with it. */
+static bool
+job_next(struct engine *e)
+{
+	for (unsigned i = 0; i <= JOB_COUNT; i++) {
+		enum engine_job job = i == 0 ? JOB_RECOVER : (last + i) % JOB_COUNT;
+		if (!is_ready(e, job))
+			continue;
+		if (e->in_flight & ~beside(job))
+			return false;
+		if (job_try(e, job))
+			return true;
+	}
 	return false;
 }
 
@@ -69,13 +103,8 @@ on_before_sleep(struct ev_loop *loop, struct ev_prepare *w, int revents)
 
 	(void)loop;
 	(void)revents;
-	if (e->gate != JOB_COUNT || !e->is_node_up || !store_is_up(e->store))
-		return;
-	if (job_try(e, JOB_RECOVER))
-		return;
-	for (unsigned i = 1; i <= JOB_COUNT; i++)
-		if (job_try(e, (last + i) % JOB_COUNT))
-			return;
+	while (e->is_node_up && store_is_up(e->store) && job_next(e))
+		;
 }
 
 static void
@@ -96,26 +125,26 @@ engine_want(struct engine *e, enum engine_job job)
 }
 
 void
-engine_done(struct engine *e, const struct err *err)
+engine_done(struct engine *e, enum engine_job job, const struct err *err)
 {
 	if (err && store_is_up(e->store)) {
-		log_error(LOG_MAIN, "job %s failed, nothing was changed: %s", jobs[e->gate].name,
+		log_error(LOG_MAIN, "job %s failed, nothing was changed: %s", jobs[job].name,
 		    err->message);
-		failed |= 1u << e->gate;
+		failed |= 1u << job;
 		if (!ev_is_active(&pause_over)) {
 			ev_timer_set(&pause_over, PAUSE_S, 0);
 			ev_timer_start(e->loop, &pause_over);
 		}
 	}
 	e->has_new_events |= !err;
-	e->gate = JOB_COUNT;
+	e->in_flight &= ~(1u << job);
 	STORE_POINT(e->store, NULL);
 }
 
 void
 jobs_abandon(struct engine *e)
 {
-	e->gate = JOB_COUNT;
+	e->in_flight = 0;
 	STORE_POINT(e->store, NULL);
 	e->wanted = failed = 0;
 }
@@ -123,7 +152,6 @@ jobs_abandon(struct engine *e)
 void
 jobs_init(struct engine *e)
 {
-	e->gate = JOB_COUNT;
 	ev_prepare_init(&before_sleep, on_before_sleep);
 	ev_init(&pause_over, on_pause_over);
 	before_sleep.data = pause_over.data = e;

@@ -204,7 +204,7 @@ on_read(void *arg, const PGresult *res, const struct err *err)
 	(void)res;
 	if (!err && is_current)
 		compare_all(r);
-	engine_done(e, NULL);
+	engine_done(e, JOB_RECOVER, NULL);
 	if (err)
 		engine_resync(e, "recovery could not read the runs");
 	json_decref(r->known);

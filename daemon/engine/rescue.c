@@ -56,7 +56,7 @@ on_loaded(void *arg, const PGresult *res, const struct err *err)
 	(void)res;
 	if (!err && e->is_recovered)
 		recover_rescued(e, taken);
-	engine_done(e, err);
+	engine_done(e, JOB_RESCUE, err);
 	if (err)
 		engine_resync(e, "rescued runs could not be read");
 }
@@ -84,14 +84,14 @@ on_committed(void *arg, const PGresult *res, const struct err *err)
 	if (!err)
 		note_done(e);
 	if (err || json_array_size(taken) == 0) {
-		engine_done(e, err);
+		engine_done(e, JOB_RESCUE, err);
 		return;
 	}
 	log_warn(LOG_MAIN, "took over %zu runs of dead node %s", json_array_size(taken), from);
 	engine_want(e, JOB_COMMAND);
 	if (!e->is_recovered) {
 		/* The executor went away meanwhile; recovery reads these runs with the others. */
-		engine_done(e, NULL);
+		engine_done(e, JOB_RESCUE, NULL);
 		return;
 	}
 	load_send(e, taken);

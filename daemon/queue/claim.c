@@ -25,6 +25,7 @@
 
 static struct load claimed; /* of the claim in flight */
 static unsigned asked;
+static enum engine_job owner; /* whose transaction it is in: only one such job is in flight */
 
 char *
 claim_types(const struct engine *e)
@@ -75,7 +76,7 @@ finish(struct engine *e)
 	if (claimed.n == asked)
 		engine_want(e, JOB_CLAIM);
 	e->on_units_new(e);
-	engine_done(e, NULL);
+	engine_done(e, owner, NULL);
 }
 
 static void
@@ -85,7 +86,7 @@ on_loaded(void *arg, const PGresult *res, const struct err *err)
 
 	(void)res;
 	if (err) {
-		engine_done(e, err);
+		engine_done(e, owner, err);
 		engine_resync(e, "claimed runs could not be read");
 		return;
 	}
@@ -98,13 +99,16 @@ claim_committed(struct engine *e, const struct err *err)
 	/* If the executor went away meanwhile, recovery reads these runs with the others. */
 	if (err || claimed.n == 0 || !e->is_recovered) {
 		load_drop(&claimed);
-		engine_done(e, err);
+		engine_done(e, owner, err);
 		return;
 	}
-	if (load_accept(e, &claimed))
-		store_sync(e->store, on_loaded, e);
-	else
+	if (!load_accept(e, &claimed)) {
 		finish(e);
+		return;
+	}
+	if (owner == JOB_CLAIM) /* a record may have been sent meanwhile */
+		STORE_POINT_ONCE(e->store, "claim");
+	store_sync(e->store, on_loaded, e);
 }
 
 static void
@@ -115,7 +119,7 @@ on_committed(void *arg, const PGresult *res, const struct err *err)
 }
 
 bool
-claim_send(struct engine *e)
+claim_send(struct engine *e, enum engine_job job)
 {
 	unsigned busy, pending;
 	char epoch[24], limit[16];
@@ -126,6 +130,7 @@ claim_send(struct engine *e)
 	runs_count(e->runs, &busy, &pending);
 	if (busy + pending >= e->max_units)
 		return false;
+	owner = job;
 	asked = e->max_units - busy - pending;
 	if (asked > CLAIM_MAX)
 		asked = CLAIM_MAX;
@@ -146,7 +151,7 @@ claim_send(struct engine *e)
 bool
 claim_start(struct engine *e)
 {
-	if (!claim_send(e))
+	if (!claim_send(e, JOB_CLAIM))
 		return false;
 	store_send(e->store, SQL_ENGINE_FEED_NOTIFY, NULL, 0, NULL, NULL);
 	store_sync(e->store, on_committed, e);

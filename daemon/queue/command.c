@@ -105,7 +105,7 @@ on_decided(void *arg, const PGresult *res, const struct err *err)
 	if (d->has_claim)
 		claim_committed(e, err);
 	else
-		engine_done(e, err);
+		engine_done(e, JOB_COMMAND, err);
 	decision_free(d);
 }
 
@@ -123,7 +123,7 @@ decide(struct decision *d)
 		store_send(e->store, SQL_ENGINE_COMMAND_CANCEL,
 		    (struct store_param[]){STORE_TEXT(e->node_id.s), STORE_TEXT(cancels)}, 2,
 		    on_cancelled, d);
-	d->has_claim = !is_alone && json_array_size(d->creates) > 0 && claim_send(e);
+	d->has_claim = !is_alone && json_array_size(d->creates) > 0 && claim_send(e, JOB_COMMAND);
 	store_send(e->store, SQL_ENGINE_ANSWER_NOTIFY, NULL, 0, NULL, NULL);
 	store_sync(e->store, on_decided, d);
 }
@@ -138,7 +138,7 @@ on_read(void *arg, const PGresult *res, const struct err *err)
 		decide(d);
 		return;
 	}
-	engine_done(d->engine, err);
+	engine_done(d->engine, JOB_COMMAND, err);
 	decision_free(d);
 }
 

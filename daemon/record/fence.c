@@ -42,7 +42,7 @@ static void
 on_committed(void *arg, const PGresult *res, const struct err *err)
 {
 	(void)res;
-	engine_done(arg, err);
+	engine_done(arg, JOB_FENCED, err);
 }
 
 bool

@@ -435,7 +435,7 @@ on_committed(void *arg, const PGresult *res, const struct err *err)
 		    b->units_written != json_array_size(b->units))
 			engine_resync(e, "a unit's row was not as remembered");
 	}
-	engine_done(e, err);
+	engine_done(e, JOB_RECORD, err);
 	if (err && is_current && refusal_is_for_good(err))
 		refusal_note(
 		    e, *b->only_unit ? b->only_unit : NULL, *b->only_run ? b->only_run : NULL, err);

@@ -226,7 +226,7 @@ on_committed(void *arg, const PGresult *res, const struct err *err)
 	if (r->has_claim)
 		claim_committed(r->engine, err);
 	else
-		engine_done(r->engine, err);
+		engine_done(r->engine, JOB_SCHEDULE, err);
 	round_free(r);
 }
 
@@ -243,7 +243,7 @@ send_fire(struct round *r)
 	for (size_t i = 0; i < LIST_COUNT; i++)
 		p[1 + i] = STORE_BYTES(r->lists[i].bytes.p, r->lists[i].bytes.n);
 	store_send(s, SQL_ENGINE_SCHEDULE_FIRE, p, ARRAY_LEN(p), on_fired, r);
-	r->has_claim = !is_alone && claim_send(r->engine);
+	r->has_claim = !is_alone && claim_send(r->engine, JOB_SCHEDULE);
 	store_send(s, SQL_ENGINE_FEED_NOTIFY, NULL, 0, NULL, NULL);
 	store_sync(s, on_committed, r);
 }
@@ -261,7 +261,7 @@ on_read(void *arg, const PGresult *res, const struct err *err)
 	}
 	if (r->is_full)
 		engine_want(e, JOB_SCHEDULE);
-	engine_done(e, err);
+	engine_done(e, JOB_SCHEDULE, err);
 	round_free(r);
 }
 
