@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -141,9 +142,9 @@ send_plugins(void)
 static void
 send_listing(void)
 {
-	_cleanup_json_ json_t *hello =
-	    json_pack("{s:i, s:s, s:s, s:i, s:b}", "proto", 1, "version", PACKAGE_VERSION,
-		"boot_id", proc_boot_id(), "max_units", (int)X.max_units, "seal_ready", 0);
+	_cleanup_json_ json_t *hello = json_pack("{s:i, s:s, s:s, s:i, s:b, s:b}", "proto", 1,
+	    "version", PACKAGE_VERSION, "boot_id", proc_boot_id(), "max_units", (int)X.max_units,
+	    "seal_ready", 0, "input_text", 1);
 
 	X.is_listed = true;
 	X.has_rescanned = false;
@@ -215,6 +216,20 @@ on_hello(struct conn *c, const json_t *j)
 	server_maybe_list();
 }
 
+/* An input without a secret comes as the frame's blob. -1: there is none. */
+static int
+input_of(const struct frame *f)
+{
+	if (f->blob_n == 0)
+		return -1;
+	_cleanup_fd_ int fd = memfd_create("takt-start", MFD_CLOEXEC);
+	if (fd < 0 || io_write_all(fd, f->blob, f->blob_n) < 0 || lseek(fd, 0, SEEK_SET) < 0) {
+		log_error(LOG_EXEC, "cannot write a unit's input: %s", strerror(errno));
+		return -1;
+	}
+	return take_fd(&fd);
+}
+
 /* False: the connection is gone. */
 static bool
 dispatch(struct conn *c, const struct frame *f, int *passed)
@@ -229,7 +244,7 @@ dispatch(struct conn *c, const struct frame *f, int *passed)
 	}
 	switch (f->type) {
 	case FRAME_START:
-		unit_on_start(f->json, take_fd(passed));
+		unit_on_start(f->json, *passed < 0 ? input_of(f) : take_fd(passed));
 		break;
 	case FRAME_ATTACH:
 		unit_on_attach(f->json);

@@ -8,6 +8,8 @@
 
 #include <jansson.h>
 
+#include "base/buf.h"
+
 struct engine;
 struct err;
 struct frame;
@@ -28,5 +30,17 @@ void dispatch_hello(struct engine *);
 /* Any frame from the executor. */
 void dispatch_frame(struct engine *, const struct frame *);
 
-/* A memfd with what the unit needs, secrets opened; or a negative code, *e says why. */
-int start_memfd(struct engine *, struct unit *, struct err *err);
+/* What a unit needs: as text if nothing in it is secret and the executor takes that, else in a memfd. */
+struct start_input {
+	struct buf text;
+	int fd;
+};
+
+#define START_INPUT_INIT \
+	{                \
+		.fd = -1 \
+	}
+
+/* Secrets are opened here. Negative: *e says why. */
+int start_input(struct engine *, struct unit *, struct start_input *, struct err *err);
+void start_input_fini(struct start_input *);

@@ -33,7 +33,7 @@ dispatch_hello(struct engine *e)
 static void
 on_hello(struct engine *e, const struct frame *f)
 {
-	(void)e;
+	e->takes_input_text = json_get_bool(f->json, "input_text", false);
 	log_info(LOG_DISPATCH, "executor %s, boot %s", json_get_str(f->json, "version", "?"),
 	    json_get_str(f->json, "boot_id", "?"));
 }
@@ -121,8 +121,8 @@ on_ready(struct engine *e, const struct frame *f)
 static struct unit *
 unit_of(struct engine *e, const struct frame *f)
 {
-	const char *id = json_get_str(f->json, "unit", "");
-	int64_t epoch = json_get_int(f->json, "epoch", -1);
+	const char *id = frame_str(f, "unit", "");
+	int64_t epoch = frame_int(f, "epoch", -1);
 	struct unit *u = e->is_recovered ? runs_find_unit(e->runs, id) : NULL;
 
 	if (!u) {

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/jsonx.h"
+#include "base/jtext.h"
 #include "base/log.h"
 
 #include "daemon/dispatch/dispatch.h"
@@ -43,22 +44,28 @@ has_cap(const json_t *type, const char *name)
 }
 
 static void
-send_start(struct engine *e, struct unit *u, int memfd, int64_t left_ms)
+send_start(struct engine *e, struct unit *u, const struct start_input *input, int64_t left_ms)
 {
-	char id[UNIT_ID_MAX],
-	    key[sodium_base64_ENCODED_LEN(SEAL_PUBLIC_B, sodium_base64_VARIANT_ORIGINAL)];
+	char key[sodium_base64_ENCODED_LEN(SEAL_PUBLIC_B, sodium_base64_VARIANT_ORIGINAL)];
+	struct buf *j = link_json(e->link);
 
 	sodium_bin2base64(key, sizeof(key), seal_key_public(e->seal), SEAL_PUBLIC_B,
 	    sodium_base64_VARIANT_ORIGINAL);
 	/* Another node may start it again when our lease is lost: what changes devices must be dead by then. */
 	bool is_killed = has_cap(json_object_get(e->types, u->run->task_type), "changes");
-	json_t *j = json_pack("{s:s,s:I,s:s,s:I,s:i,s:i,s:s,s:s}", "unit", unit_id(u, id), "epoch",
-	    (json_int_t)u->run->epoch, "type", u->run->task_type, "timeout_ms", (json_int_t)left_ms,
-	    "grace_ms", GRACE_MS, "output_limit_b", OUTPUT_LIMIT_B, "seal_pk", key, "on_lease_loss",
-	    is_killed ? "kill" : "continue");
-	link_send(e->link, FRAME_START, j, memfd);
+	jtext_open(j, NULL, '{');
+	jtext_str(j, "unit", u->id);
+	jtext_int(j, "epoch", u->run->epoch);
+	jtext_str(j, "type", u->run->task_type);
+	jtext_int(j, "timeout_ms", left_ms);
+	jtext_int(j, "grace_ms", GRACE_MS);
+	jtext_int(j, "output_limit_b", OUTPUT_LIMIT_B);
+	jtext_str(j, "seal_pk", key);
+	jtext_str(j, "on_lease_loss", is_killed ? "kill" : "continue");
+	jtext_close(j, '}');
+	link_send_text(e->link, FRAME_START, input->text.p, input->text.n, input->fd);
 	u->step = UNIT_SENT;
-	log_debug(LOG_DISPATCH, "unit %s started", id);
+	log_debug(LOG_DISPATCH, "unit %s started", u->id);
 }
 
 static void
@@ -71,13 +78,13 @@ start_unit(struct engine *e, struct unit *u, int64_t left_ms)
 		    e, u, RC_parameters, "target.removed", "the device was removed", "");
 		return;
 	}
-	_cleanup_fd_ int memfd = start_memfd(e, u, &err);
-	if (memfd < 0) {
+	_cleanup_(start_input_fini) struct start_input input = START_INPUT_INIT;
+	if (start_input(e, u, &input, &err) < 0) {
 		record_unit_ended(e, u, RC_permanent, "credential.unreadable", err.message,
 		    "enter the credential again");
 		return;
 	}
-	send_start(e, u, memfd, left_ms);
+	send_start(e, u, &input, left_ms);
 	slots--;
 }
 
@@ -134,7 +141,6 @@ void
 dispatch_cancel(struct engine *e, const char *run_id, const char *reason)
 {
 	struct run *r = runs_find(e->runs, run_id);
-	char id[UNIT_ID_MAX];
 
 	if (!r)
 		return; /* recovery will read it as cancelling */
@@ -145,7 +151,7 @@ dispatch_cancel(struct engine *e, const char *run_id, const char *reason)
 		struct unit *u = &r->units[i];
 		if (u->step == UNIT_SENT || u->step == UNIT_RUNNING)
 			link_send(e->link, FRAME_CANCEL,
-			    json_pack("{s:s,s:I,s:s,s:i}", "unit", unit_id(u, id), "epoch",
+			    json_pack("{s:s,s:I,s:s,s:i}", "unit", u->id, "epoch",
 				(json_int_t)r->epoch, "reason", reason, "grace_ms", GRACE_MS),
 			    -1);
 	}
@@ -155,7 +161,6 @@ dispatch_cancel(struct engine *e, const char *run_id, const char *reason)
 void
 dispatch_attach(struct engine *e, struct unit *u)
 {
-	char id[UNIT_ID_MAX];
 	const json_t *type = json_object_get(e->types, u->run->task_type);
 
 	/* Artifacts are stored with the result, so their parts are read again. Also when the type is not
@@ -165,7 +170,7 @@ dispatch_attach(struct engine *e, struct unit *u)
 	u->journal_next = has_artifacts ? 0 : u->journal_off;
 	u->step = u->was_started ? UNIT_RUNNING : UNIT_SENT;
 	link_send(e->link, FRAME_ATTACH,
-	    json_pack("{s:s,s:I,s:I}", "unit", unit_id(u, id), "epoch", (json_int_t)u->run->epoch,
-		"from", (json_int_t)u->journal_next),
+	    json_pack("{s:s,s:I,s:I}", "unit", u->id, "epoch", (json_int_t)u->run->epoch, "from",
+		(json_int_t)u->journal_next),
 	    -1);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * What a unit needs, in a memfd: identity, parameters, target, the opened credential, known host
- * keys. Opened secrets live in this file's buffers for the length of one call and are wiped.
+ * What a unit needs: identity, parameters, target, known host keys, the opened credential. With a
+ * credential in a memfd; without one the executor may get it as text and make that file. Opened secrets live in this file's buffers for the length of one call and are wiped.
  */
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +13,7 @@
 
 #include "base/io.h"
 #include "base/jsonx.h"
+#include "base/jtext.h"
 
 #include "daemon/dispatch/dispatch.h"
 #include "daemon/engine/engine.h"
@@ -20,6 +21,8 @@
 #include "seal/seal.h"
 
 #include "base/banned.h"
+
+#define INPUT_TEXT_MAX 60000u /* fits a frame beside what START says itself */
 
 /* jansson frees strings as they are; a secret's bytes go first. */
 static void
@@ -82,59 +85,111 @@ open_secret(struct engine *e, const struct unit *u, json_t **secret, struct err 
 	return rc;
 }
 
-static json_t *
-target_json(const struct unit *u)
-{
-	if (!u->device_id)
-		return json_null();
-	return json_pack("{s:s,s:s,s:s,s:i,s:s}", "id", u->device_id, "name", u->device_name,
-	    "address", u->address, "port", u->port, "platform", u->platform);
-}
-
-static json_t *
-document(const struct unit *u, json_t *secret)
+static void
+add_identity(struct buf *doc, const struct unit *u)
 {
 	const struct run *r = u->run;
-	json_t *params = json_object_get(r->policy, "parameters");
-	json_t *doc = json_pack("{s:{s:s,s:s,s:i,s:I,s:i},s:o,s:O}", "identity", "run", r->id,
-	    "task", r->task_id, "attempt", r->attempt, "epoch", (json_int_t)r->epoch, "unit", u->no,
-	    "target", target_json(u), "secret", secret);
-	json_t *host_key = json_object();
 
+	jtext_open(doc, "identity", '{');
+	jtext_str(doc, "run", r->id);
+	jtext_str(doc, "task", r->task_id);
+	jtext_int(doc, "attempt", r->attempt);
+	jtext_int(doc, "epoch", r->epoch);
+	jtext_int(doc, "unit", u->no);
+	jtext_close(doc, '}');
+}
+
+static void
+add_target(struct buf *doc, const struct unit *u)
+{
+	if (!u->device_id) {
+		jtext_raw(doc, "target", "null");
+		return;
+	}
+	jtext_open(doc, "target", '{');
+	jtext_str(doc, "id", u->device_id);
+	jtext_str(doc, "name", u->device_name);
+	jtext_str(doc, "address", u->address);
+	jtext_int(doc, "port", u->port);
+	jtext_str(doc, "platform", u->platform);
+	jtext_close(doc, '}');
+}
+
+/* Everything but the secret, which comes last; the object is left open. */
+static void
+add_document(struct buf *doc, const struct unit *u)
+{
+	const json_t *params = json_object_get(u->run->policy, "parameters");
+
+	jtext_open(doc, NULL, '{');
+	add_identity(doc, u);
+	add_target(doc, u);
 	if (params)
-		json_object_set(doc, "params", params);
+		jtext_json(doc, "params", params);
 	else
-		json_object_set_new(doc, "params", json_object());
-	json_object_set_new(host_key, "policy", json_string(u->host_key ? u->host_key : "strict"));
+		jtext_raw(doc, "params", "{}");
+	jtext_open(doc, "host_key", '{');
+	jtext_str(doc, "policy", u->host_key ? u->host_key : "strict");
 	if (u->known)
-		json_object_set(host_key, "known", u->known);
+		jtext_json(doc, "known", u->known);
 	else
-		json_object_set_new(host_key, "known", json_array());
-	json_object_set_new(doc, "host_key", host_key);
-	return doc;
+		jtext_raw(doc, "known", "[]");
+	jtext_close(doc, '}');
+}
+
+static int
+memfd_of(const struct buf *text, struct err *err)
+{
+	_cleanup_fd_ int fd = memfd_create("takt-start", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(err, "memfd_create");
+	if (io_write_all(fd, text->p, text->n) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return err_sys(err, "cannot write a memfd");
+	return take_fd(&fd);
+}
+
+/* Room is made before a secret is written: a growing buffer would leave copies behind. */
+static void
+add_secret(struct buf *doc, const json_t *secret)
+{
+	static const char name[] = ",\"secret\":";
+	size_t n = json_dumpb(secret, NULL, 0, JSON_COMPACT);
+
+	buf_reserve(doc, sizeof(name) + n + 1);
+	buf_adds(doc, name);
+	json_dumpb(secret, doc->p + doc->n, n, JSON_COMPACT);
+	doc->n += n;
+	buf_addc(doc, '}');
 }
 
 int
-start_memfd(struct engine *e, struct unit *u, struct err *err)
+start_input(struct engine *e, struct unit *u, struct start_input *input, struct err *err)
 {
+	_cleanup_secret_ struct buf doc = {0};
 	json_t *secret = NULL;
 	int rc = open_secret(e, u, &secret, err);
 
 	if (rc < 0)
 		return rc;
-	json_t *doc = document(u, secret);
-	/* Written into one buffer of the right size: a growing one would leave copies behind. */
-	size_t n = json_dumpb(doc, NULL, 0, JSON_COMPACT);
-	char *text = xmalloc(n + 1);
-	json_dumpb(doc, text, n, JSON_COMPACT);
-	json_decref(doc);
+	add_document(&doc, u);
+	add_secret(&doc, secret);
 	wipe_json(secret);
-	_cleanup_fd_ int fd = memfd_create("takt-start", MFD_CLOEXEC);
-	if (fd < 0)
-		rc = err_sys(err, "memfd_create");
-	else if (io_write_all(fd, text, n) < 0 || lseek(fd, 0, SEEK_SET) < 0)
-		rc = err_sys(err, "cannot write a memfd");
-	explicit_bzero(text, n);
-	free(text);
-	return rc < 0 ? rc : take_fd(&fd);
+	if (!u->sealed_hex && e->takes_input_text && doc.n <= INPUT_TEXT_MAX) {
+		input->text = doc;
+		doc = (struct buf){0};
+		return 0;
+	}
+	rc = memfd_of(&doc, err);
+	if (rc >= 0)
+		input->fd = rc;
+	return rc < 0 ? rc : 0;
+}
+
+void
+start_input_fini(struct start_input *input)
+{
+	buf_fini(&input->text);
+	if (input->fd >= 0)
+		close(input->fd);
 }

@@ -63,10 +63,11 @@ struct engine {
 	int64_t node_epoch; /* 0 until the node row is ours */
 	unsigned max_units;
 
-	bool is_node_up;   /* this connection holds the node's lock and incarnation */
-	bool is_listed;    /* the executor has said all it holds */
-	bool is_recovered; /* runs holds every own run with an open attempt */
-	bool is_draining;  /* claims nothing, as its row says */
+	bool is_node_up;       /* this connection holds the node's lock and incarnation */
+	bool is_listed;        /* the executor has said all it holds */
+	bool takes_input_text; /* the executor takes a START whose input is its blob */
+	bool is_recovered;     /* runs holds every own run with an open attempt */
+	bool is_draining;      /* claims nothing, as its row says */
 	bool is_stopping;
 	bool has_new_events; /* commits since the last link of their chain */
 	unsigned generation; /* +1 whenever the memory of runs is dropped */

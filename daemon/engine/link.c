@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/io.h"
 #include "base/jsonx.h"
+#include "base/jtext.h"
 #include "base/log.h"
 
 #include "daemon/engine/engine.h"
@@ -42,6 +43,7 @@ struct link {
 	struct ev_io in, out;
 	struct ev_timer again;
 	struct waiting *first, **last;
+	struct buf json, frame; /* of the frame that is being made */
 	uint8_t buf[FRAME_MAX];
 };
 
@@ -95,7 +97,7 @@ on_readable(struct ev_loop *loop, struct ev_io *w, int revents)
 	for (int i = 0; i < READ_BURST && l->fd >= 0 && !l->is_paused; i++) {
 		_cleanup_frame_ struct frame f = {0};
 		struct err e = ERR_INIT;
-		int rc = frame_recv(l->fd, l->buf, &f, NULL, &e);
+		int rc = frame_recv_flat(l->fd, l->buf, &f, NULL, &e);
 		if (rc == -ERR_TRANSIENT)
 			return;
 		if (rc <= 0) {
@@ -197,6 +199,8 @@ link_free(struct link *l)
 	if (!l)
 		return;
 	link_stop(l);
+	buf_fini(&l->json);
+	buf_fini(&l->frame);
 	free(l->path);
 	free(l);
 }
@@ -224,16 +228,31 @@ bool
 link_send(struct link *l, enum frame_type type, json_t *take_json, int pass_fd)
 {
 	_cleanup_json_ json_t *json = take_json;
-	_cleanup_buf_ struct buf bytes = {0};
+
+	jtext_json(link_json(l), NULL, json);
+	return link_send_text(l, type, NULL, 0, pass_fd);
+}
+
+struct buf *
+link_json(struct link *l)
+{
+	buf_clear(&l->json);
+	return &l->json;
+}
+
+bool
+link_send_text(struct link *l, enum frame_type type, const void *blob, size_t blob_n, int pass_fd)
+{
 	struct err e = ERR_INIT;
 
 	if (l->fd < 0)
 		return false;
-	if (frame_encode(&bytes, type, 0, json, NULL, 0, &e) < 0)
+	buf_clear(&l->frame);
+	if (frame_encode_text(&l->frame, type, 0, l->json.p, l->json.n, blob, blob_n, &e) < 0)
 		log_bug(LOG_DISPATCH, "a %s frame cannot be encoded: %s", frame_type_name(type),
 		    e.message);
 	if (!l->first) {
-		int rc = frame_send_raw(l->fd, bytes.p, bytes.n, &pass_fd, pass_fd >= 0, &e);
+		int rc = frame_send_raw(l->fd, l->frame.p, l->frame.n, &pass_fd, pass_fd >= 0, &e);
 		if (rc == 0)
 			return true;
 		/* Another error shows up at the next read, where the loss is handled. */
@@ -242,8 +261,7 @@ link_send(struct link *l, enum frame_type type, json_t *take_json, int pass_fd)
 	}
 	struct waiting *w = xcalloc(1, sizeof(*w));
 	w->fd = pass_fd >= 0 ? fcntl(pass_fd, F_DUPFD_CLOEXEC, 0) : -1;
-	w->bytes = bytes;
-	bytes = (struct buf){0};
+	buf_add(&w->bytes, l->frame.p, l->frame.n);
 	*l->last = w;
 	l->last = &w->next;
 	ev_io_start(l->engine->loop, &l->out);

@@ -32,5 +32,12 @@ void link_stop(struct link *);
 /* Takes json; pass_fd stays the caller's. False when the link is down: the frame is not sent, and
  * recovery will find out what it was about. */
 bool link_send(struct link *, enum frame_type type, json_t *take_json, int pass_fd);
+/*
+ * The same for frequent frames: their JSON object is written into link_json()'s buffer (which is
+ * empty), then sent with a blob.
+ */
+struct buf *link_json(struct link *);
+bool link_send_text(
+    struct link *, enum frame_type type, const void *blob, size_t blob_n, int pass_fd);
 /* Stop or go on reading (back-pressure while the database does not keep up). */
 void link_pause(struct link *, bool is_paused);

@@ -132,7 +132,6 @@ cancel_again(struct engine *e, const struct run *run)
 static void
 settle_run(struct engine *e, struct run *run)
 {
-	char id[UNIT_ID_MAX];
 
 	if (refusal_is_run_out(e, run->id)) {
 		record_run_leave(e, run);
@@ -140,9 +139,9 @@ settle_run(struct engine *e, struct run *run)
 	}
 	for (unsigned i = 0; i < run->units_n; i++) {
 		struct unit *u = &run->units[i];
-		if (refusal_is_unit_out(e, unit_id(u, id)))
+		if (refusal_is_unit_out(e, u->id))
 			record_unit_refused(e, u);
-		else if (u->step == UNIT_PENDING && !json_object_get(current->held, id) &&
+		else if (u->step == UNIT_PENDING && !json_object_get(current->held, u->id) &&
 			 (u->was_started || (run->is_rescued && !is_rerun(e, run))))
 			unit_lost(current, u,
 			    run->is_rescued ? "its node died"

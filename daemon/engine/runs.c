@@ -51,7 +51,7 @@ unit_fini(struct unit *u)
 	free(u->outcome.message);
 	free(u->outcome.hint);
 	free(u->outcome.snapshot_id);
-	json_decref(u->outcome.result);
+	free(u->outcome.result);
 	json_decref(u->last_result);
 	artifacts_free(u->artifacts);
 	free(u->device_id);
@@ -75,7 +75,7 @@ run_free(struct run *r)
 	free(r->policy_key);
 	free(r->empty_message);
 	json_decref(r->policy);
-	json_decref(r->items);
+	buf_fini(&r->items.text);
 	free(r);
 }
 
@@ -170,11 +170,10 @@ run_unit(struct run *r, int no)
 	return r->units_n ? bsearch(&no, r->units, r->units_n, sizeof(*r->units), by_no) : NULL;
 }
 
-const char *
-unit_id(const struct unit *u, char buf[UNIT_ID_MAX])
+void
+unit_name(struct unit *u)
 {
-	snprintf(buf, UNIT_ID_MAX, "%s.%d.%d", u->run->id, u->run->attempt, u->no);
-	return buf;
+	snprintf(u->id, sizeof(u->id), "%s.%d.%d", u->run->id, u->run->attempt, u->no);
 }
 
 bool

@@ -38,13 +38,14 @@ struct outcome {
 	bool
 	    is_refused; /* the database does not take its reports: its unit is dropped, not settled */
 	char *code, *message, *hint;
-	json_t *result;
+	char *result; /* JSON text or NULL */
 	char *snapshot_id;
 	int64_t duration_ms;
 };
 
 struct unit {
 	struct run *run;
+	char id[UNIT_ID_MAX]; /* "<run>.<attempt>.<no>" */
 	int no;
 	enum unit_step step;
 	int64_t started_us; /* REALTIME of this host, as the keeper says; 0: not yet */
@@ -68,6 +69,12 @@ struct unit {
 	int64_t credential_version;
 };
 
+/* Events since the last commit: the text of a JSON array whose end is missing. Empty: none. */
+struct items {
+	struct buf text;
+	unsigned n;
+};
+
 struct run {
 	struct run *hash_next;
 	struct run *dirty_next;
@@ -89,7 +96,8 @@ struct run {
 	unsigned passed_before, failed_before;
 	struct unit *units; /* ordered by no */
 	unsigned units_n;
-	json_t *items;       /* events since the last commit */
+	struct items items;
+	size_t batch_row;    /* record's, while a batch is in flight */
 	bool has_start;      /* a unit started since the last commit */
 	char *empty_message; /* no unit could be made: why */
 };
@@ -111,8 +119,8 @@ void runs_count(const struct runs *, unsigned *busy, unsigned *pending);
 void run_free(struct run *);
 struct unit *run_unit(struct run *, int no);
 
-/* "<run>.<attempt>.<no>"; buf of UNIT_ID_MAX. Returns buf. */
-const char *unit_id(const struct unit *, char buf[UNIT_ID_MAX]);
+/* Gives the unit its id, once run and no are known. */
+void unit_name(struct unit *);
 /* False if s is not a unit id; run gets the canonical uuid. */
 bool unit_id_parse(const char *s, struct uuid *run, int *attempt, int *no);
 /* The unit of that id in a run whose open attempt it belongs to, or NULL. */

@@ -67,6 +67,7 @@ load_unit(struct unit *u, const PGresult *res, int row)
 	const char *state = store_str(res, row, "unit_state");
 
 	u->no = (int)store_int(res, row, "no", 0);
+	unit_name(u);
 	u->journal_off = u->journal_next = store_int(res, row, "journal_off", 0);
 	u->output_b = u->output_told = store_int(res, row, "output_b", 0);
 	u->device_id = dup_or_null(store_str(res, row, "device_id"));

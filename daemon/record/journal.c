@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/jsonx.h"
+#include "base/jtext.h"
 #include "base/log.h"
 
 #include "daemon/engine/engine.h"
@@ -34,11 +35,12 @@ static void
 on_started(struct engine *e, struct unit *u, const struct frame *f)
 {
 	(void)e;
-	u->started_us = json_get_int(f->json, "at_us", 0);
+	u->started_us = frame_int(f, "at_us", 0);
 	u->step = UNIT_RUNNING;
 	u->was_started = true;
 	u->run->has_start = true;
-	event_add_unit(u, "unit_started", "info");
+	event_open_unit(u, "unit_started", "info");
+	event_close(u->run);
 }
 
 static void
@@ -55,8 +57,8 @@ on_output(struct engine *e, struct unit *u, const struct frame *f)
 	struct chunk *c = &r->chunks[r->chunks_n++];
 	*c = (struct chunk){.attempt = u->run->attempt, .no = u->no, .epoch = u->run->epoch};
 	memcpy(c->run_id, u->run->id, sizeof(c->run_id));
-	c->off = json_get_int(f->json, "off", 0);
-	c->raw_b = (int)json_get_int(f->json, "raw_b", 0);
+	c->off = frame_int(f, "off", 0);
+	c->raw_b = (int)frame_int(f, "raw_b", 0);
 	buf_add(&c->data, f->blob, f->blob_n);
 	r->bytes += f->blob_n;
 	if (r->bytes > BYTES_MAX)
@@ -68,46 +70,52 @@ on_output(struct engine *e, struct unit *u, const struct frame *f)
 static void
 on_output_cut(struct engine *e, struct unit *u, const struct frame *f)
 {
-	int64_t cut_b = json_get_int(f->json, "cut_b", 0);
+	int64_t cut_b = frame_int(f, "cut_b", 0);
 
 	(void)e;
 	u->output_cut_b += cut_b;
-	json_t *item = event_add_unit(u, "output", "warning");
-	set_int(item, "to", u->output_b);
-	set_int(item, "cut_b", cut_b);
+	struct buf *item = event_open_unit(u, "output", "warning");
+	jtext_int(item, "to", u->output_b);
+	jtext_int(item, "cut_b", cut_b);
+	event_close(u->run);
 	u->output_told = u->output_b;
 }
 
 static void
 on_progress(struct engine *e, struct unit *u, const struct frame *f)
 {
-	json_t *item = event_add_unit(u, "progress", "info");
+	struct buf *item = event_open_unit(u, "progress", "info");
 
 	(void)e;
-	set_int(item, "done", json_get_int(f->json, "done", 0));
-	set_int(item, "total", json_get_int(f->json, "total", 0));
-	set_str(item, "label", json_get_str(f->json, "label", ""));
+	jtext_int(item, "done", frame_int(f, "done", 0));
+	jtext_int(item, "total", frame_int(f, "total", 0));
+	jtext_str_if(item, "label", frame_str(f, "label", ""));
+	event_close(u->run);
 }
 
 static void
 on_event(struct engine *e, struct unit *u, const struct frame *f)
 {
 	int64_t level = json_get_int(f->json, "severity", 6);
-	json_t *item = event_add_unit(u, "plugin_event", severity_of(level));
+	const json_t *data = json_object_get(f->json, "data");
+	struct buf *item = event_open_unit(u, "plugin_event", severity_of(level));
 
 	(void)e;
-	set_str(item, "name", json_get_str(f->json, "type", ""));
-	json_object_set(item, "data", json_object_get(f->json, "data"));
+	jtext_str_if(item, "name", json_get_str(f->json, "type", ""));
+	if (data)
+		jtext_json(item, "data", data);
+	event_close(u->run);
 }
 
 static void
 on_host_key(struct engine *e, struct unit *u, const struct frame *f)
 {
 	static const char *const members[] = {"key_type", "public_key", "fingerprint"};
-	json_t *item = event_add_unit(u, "host_key_learned", "warning");
+	struct buf *item = event_open_unit(u, "host_key_learned", "warning");
 
-	set_str(item, "key_type", json_get_str(f->json, "key_type", ""));
-	set_str(item, "fingerprint", json_get_str(f->json, "fingerprint", ""));
+	jtext_str_if(item, "key_type", json_get_str(f->json, "key_type", ""));
+	jtext_str_if(item, "fingerprint", json_get_str(f->json, "fingerprint", ""));
+	event_close(u->run);
 	if (!u->device_id)
 		return;
 	if (!e->record->host_keys)
@@ -135,28 +143,36 @@ lease_lost(const struct engine *e, struct unit *u)
 	u->outcome.is_lost = true;
 }
 
+static char *
+result_text(const struct frame *f)
+{
+	const json_t *result = json_object_get(f->json, "result");
+
+	if (!f->json)
+		return jflat_is_object(&f->flat, "result") ? xstrdup("{}") : NULL;
+	return json_is_object(result) ? json_text(result) : NULL;
+}
+
 static void
 on_result(struct engine *e, struct unit *u, const struct frame *f)
 {
 	struct outcome *o = &u->outcome;
-	int class = rc_class_parse(json_get_str(f->json, "class", ""));
+	int class = rc_class_parse(frame_str(f, "class", ""));
 
 	if (class < 0)
-		class = (int)rc_class_of((int32_t)json_get_int(f->json, "rc", -400));
+		class = (int)rc_class_of((int32_t)frame_int(f, "rc", -400));
 	o->class = (enum rc_class) class;
-	if (strcmp(json_get_str(f->json, "killed", ""), "lease") == 0)
+	if (strcmp(frame_str(f, "killed", ""), "lease") == 0)
 		lease_lost(e, u);
 	o->is_retryable = rc_is_retryable(o->class);
-	o->code = xstrdup(json_get_str(f->json, "code", ""));
-	o->message = xstrdup(json_get_str(f->json, "message", ""));
-	o->hint = xstrdup(json_get_str(f->json, "hint", ""));
-	o->duration_ms = json_get_int(f->json, "duration_us", 0) / 1000;
-	if (json_is_object(json_object_get(f->json, "result")))
-		o->result = json_incref(json_object_get(f->json, "result"));
-	if (u->output_b < json_get_int(f->json, "output_b", 0))
-		u->output_b = json_get_int(f->json, "output_b", 0);
-	u->is_held =
-	    rc_is_success(o->class) && snapshot_put(e, u, json_get_int(f->json, "at_us", 0));
+	o->code = xstrdup(frame_str(f, "code", ""));
+	o->message = xstrdup(frame_str(f, "message", ""));
+	o->hint = xstrdup(frame_str(f, "hint", ""));
+	o->duration_ms = frame_int(f, "duration_us", 0) / 1000;
+	o->result = result_text(f);
+	if (u->output_b < frame_int(f, "output_b", 0))
+		u->output_b = frame_int(f, "output_b", 0);
+	u->is_held = rc_is_success(o->class) && snapshot_put(e, u, frame_int(f, "at_us", 0));
 	if (!u->is_held)
 		unit_finish(e, u);
 }
@@ -177,12 +193,10 @@ static const struct {
 static void
 attach_again(struct engine *e, const struct unit *u)
 {
-	char id[UNIT_ID_MAX];
-
-	log_warn(LOG_RECORD, "unit %s: a gap in the journal, asking again from %lld",
-	    unit_id(u, id), (long long)u->journal_next);
+	log_warn(LOG_RECORD, "unit %s: a gap in the journal, asking again from %lld", u->id,
+	    (long long)u->journal_next);
 	link_send(e->link, FRAME_ATTACH,
-	    json_pack("{s:s,s:I,s:I}", "unit", id, "epoch", (json_int_t)u->run->epoch, "from",
+	    json_pack("{s:s,s:I,s:I}", "unit", u->id, "epoch", (json_int_t)u->run->epoch, "from",
 		(json_int_t)u->journal_next),
 	    -1);
 }
@@ -205,7 +219,7 @@ unreadable(struct engine *e, struct unit *u, const struct frame *outer, const ch
 {
 	log_error(LOG_RECORD, "run %s unit %d: a malformed journal frame at %llu: %s", u->run->id,
 	    u->no, (unsigned long long)outer->off, why);
-	u->journal_next = json_get_int(outer->json, "next", u->journal_next);
+	u->journal_next = frame_int(outer, "next", u->journal_next);
 	if (outer->type == FRAME_RESULT)
 		record_unit_ended(e, u, RC_internal, "takt.result_unreadable", why, "");
 }
@@ -215,7 +229,7 @@ record_frame(struct engine *e, struct unit *u, const struct frame *outer)
 {
 	bool is_result = outer->type == FRAME_RESULT;
 	int64_t off = (int64_t)outer->off;
-	int64_t next = json_get_int(outer->json, "next", off);
+	int64_t next = frame_int(outer, "next", off);
 	struct frame inner;
 	struct err err = ERR_INIT;
 
@@ -227,7 +241,7 @@ record_frame(struct engine *e, struct unit *u, const struct frame *outer)
 		attach_again(e, u);
 		return;
 	}
-	if (frame_unwrap(outer, &inner, &err) < 0) {
+	if (frame_unwrap_flat(outer, &inner, &err) < 0) {
 		unreadable(e, u, outer, err.message);
 		return;
 	}

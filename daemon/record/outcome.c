@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/jsonx.h"
+#include "base/jtext.h"
 #include "base/log.h"
 
 #include "daemon/engine/engine.h"
@@ -40,29 +41,35 @@ set_int(json_t *obj, const char *key, int64_t value)
 	json_object_set_new(obj, key, json_integer(value));
 }
 
-json_t *
-event_add(struct run *r, const char *type, const char *severity)
+struct buf *
+event_open(struct run *r, const char *type, const char *severity)
 {
 	char at[32];
-	json_t *item = json_object();
+	struct buf *items = &r->items.text;
 
-	set_str(item, "type", type);
-	set_str(item, "severity", severity);
-	set_str(item, "at", clock_rfc3339_us(clock_realtime_us(), at));
-	if (!r->items)
-		r->items = json_array();
-	json_array_append_new(r->items, item);
+	if (r->items.n++ == 0)
+		jtext_open(items, NULL, '[');
+	jtext_open(items, NULL, '{');
+	jtext_str(items, "type", type);
+	jtext_str(items, "severity", severity);
+	jtext_str(items, "at", clock_rfc3339_us(clock_realtime_us(), at));
+	return items;
+}
+
+struct buf *
+event_open_unit(struct unit *u, const char *type, const char *severity)
+{
+	struct buf *item = event_open(u->run, type, severity);
+
+	jtext_int(item, "unit", u->no);
+	jtext_str_if(item, "device", u->device_name);
 	return item;
 }
 
-json_t *
-event_add_unit(struct unit *u, const char *type, const char *severity)
+void
+event_close(struct run *r)
 {
-	json_t *item = event_add(u->run, type, severity);
-
-	set_int(item, "unit", u->no);
-	set_str(item, "device", u->device_name);
-	return item;
+	jtext_close(&r->items.text, '}');
 }
 
 const char *
@@ -89,31 +96,38 @@ unit_age_us(const struct unit *u)
 }
 
 void
+output_tell(struct unit *u)
+{
+	jtext_int(event_open_unit(u, "output", "info"), "to", u->output_b);
+	event_close(u->run);
+	u->output_told = u->output_b;
+}
+
+void
 unit_finish(struct engine *e, struct unit *u)
 {
 	const struct outcome *o = &u->outcome;
 
-	if (u->output_b > u->output_told) {
-		set_int(event_add_unit(u, "output", "info"), "to", u->output_b);
-		u->output_told = u->output_b;
-	}
+	if (u->output_b > u->output_told)
+		output_tell(u);
 	u->step = UNIT_DONE;
 	u->is_held = false;
 	unit_forget_secret(u);
-	json_t *item = event_add_unit(u, "unit_finished",
+	struct buf *item = event_open_unit(u, "unit_finished",
 	    rc_is_success(o->class)    ? "info"
 	    : o->class == RC_cancelled ? "warning"
 				       : "error");
-	set_str(item, "state",
-	    unit_state_name(u)); /* the unit's; only task_* and attempt_started move the run */
-	set_str(item, "class", rc_class_name(o->class));
-	set_str(item, "code", o->code);
-	set_str(item, "message", o->message);
-	set_str(item, "hint", o->hint);
-	set_str(item, "snapshot_id", o->snapshot_id);
-	set_int(item, "duration_ms", o->duration_ms);
+	/* The unit's; only task_* and attempt_started move the run. */
+	jtext_str(item, "state", unit_state_name(u));
+	jtext_str(item, "class", rc_class_name(o->class));
+	jtext_str_if(item, "code", o->code);
+	jtext_str_if(item, "message", o->message);
+	jtext_str_if(item, "hint", o->hint);
+	jtext_str_if(item, "snapshot_id", o->snapshot_id);
+	jtext_int(item, "duration_ms", o->duration_ms);
 	if (o->result)
-		json_object_set(item, "result", o->result);
+		jtext_raw(item, "result", o->result);
+	event_close(u->run);
 	artifacts_free(u->artifacts);
 	u->artifacts = NULL;
 	record_touch_unit(e, u);
@@ -167,7 +181,7 @@ record_unit_refused(struct engine *e, struct unit *u)
 	free(o->code);
 	free(o->message);
 	free(o->hint);
-	json_decref(o->result);
+	free(o->result);
 	*o = (struct outcome){.is_refused = true};
 	outcome_set(u, RC_internal, "takt.record_refused", message,
 	    "see the engine's log; the task type or a check of the database is at fault");

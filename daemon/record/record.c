@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/jsonx.h"
+#include "base/jtext.h"
 #include "base/log.h"
 
 #include "daemon/engine/engine.h"
@@ -30,7 +31,7 @@
 
 struct ack {
 	char unit[UNIT_ID_MAX];
-	char run_id[UUID_LEN + 1];
+	size_t row; /* its run's */
 	int64_t epoch, off;
 	bool is_final, is_refused;
 };
@@ -40,13 +41,14 @@ struct batch {
 	unsigned generation;
 	struct run_row *rows;
 	size_t rows_n;
-	json_t *units; /* of runs with several targets */
+	struct buf units; /* of runs with several targets: the text of a JSON array */
+	size_t units_n;
 	struct ack *acks;
 	size_t acks_n;
 	size_t units_written;
 	struct unit *only; /* while it is built: the one unit it may hold */
 	char only_unit[UNIT_ID_MAX], only_run[UUID_LEN + 1]; /* "": it holds several */
-	json_t *moved; /* object: the run ids that passed the compare-and-set */
+	size_t moved_n; /* rows that passed the compare-and-set */
 };
 
 static void
@@ -60,8 +62,7 @@ batch_free(struct batch *b)
 		free(b->rows[i].snapshot_id);
 	}
 	free(b->rows);
-	json_decref(b->units);
-	json_decref(b->moved);
+	buf_fini(&b->units);
 	free(b->acks);
 	free(b);
 }
@@ -103,36 +104,39 @@ record_touch_unit(struct engine *e, struct unit *u)
 	record_touch(e, u->run);
 }
 
-static json_t *
-unit_row(const struct unit *u)
+static void
+unit_row_end(struct buf *row, const struct outcome *o)
 {
-	const struct outcome *o = &u->outcome;
-	json_t *row = json_object();
-
-	set_str(row, "run_id", u->run->id);
-	set_int(row, "attempt", u->run->attempt);
-	set_int(row, "no", u->no);
-	set_int(row, "epoch", u->run->epoch);
-	set_int(row, "journal_off", u->journal_off);
-	set_int(row, "output_b", u->output_b);
-	set_int(row, "output_cut_b", u->output_cut_b);
-	set_str(row, "state", unit_state_name(u));
-	json_object_set_new(row, "is_started", json_boolean(u->was_started));
-	set_int(row, "age_us", unit_age_us(u));
-	if (u->step != UNIT_DONE)
-		return row;
-	set_str(row, "error_class", rc_is_success(o->class) ? "" : rc_class_name(o->class));
-	set_str(row, "snapshot_id", o->snapshot_id);
+	jtext_str_if(row, "snapshot_id", o->snapshot_id);
 	if (o->result)
-		json_object_set(row, "result", o->result);
-	if (!rc_is_success(o->class)) {
-		json_t *error = json_object();
-		set_str(error, "code", o->code);
-		set_str(error, "message", o->message);
-		set_str(error, "hint", o->hint);
-		json_object_set_new(row, "error", error);
-	}
-	return row;
+		jtext_raw(row, "result", o->result);
+	if (rc_is_success(o->class))
+		return;
+	jtext_str(row, "error_class", rc_class_name(o->class));
+	jtext_open(row, "error", '{');
+	jtext_str_if(row, "code", o->code);
+	jtext_str_if(row, "message", o->message);
+	jtext_str_if(row, "hint", o->hint);
+	jtext_close(row, '}');
+}
+
+static void
+unit_row(struct buf *row, const struct unit *u)
+{
+	jtext_open(row, NULL, '{');
+	jtext_str(row, "run_id", u->run->id);
+	jtext_int(row, "attempt", u->run->attempt);
+	jtext_int(row, "no", u->no);
+	jtext_int(row, "epoch", u->run->epoch);
+	jtext_int(row, "journal_off", u->journal_off);
+	jtext_int(row, "output_b", u->output_b);
+	jtext_int(row, "output_cut_b", u->output_cut_b);
+	jtext_str(row, "state", unit_state_name(u));
+	jtext_bool(row, "is_started", u->was_started);
+	jtext_int(row, "age_us", unit_age_us(u));
+	if (u->step == UNIT_DONE)
+		unit_row_end(row, &u->outcome);
+	jtext_close(row, '}');
 }
 
 /* The same of a run's only unit; how it failed is in the attempt. */
@@ -146,7 +150,7 @@ row_add_unit(struct run_row *row, const struct unit *u)
 	if (u->step != UNIT_DONE)
 		return;
 	row->unit_state = unit_state_name(u);
-	row->result = u->outcome.result ? json_text(u->outcome.result) : NULL;
+	row->result = u->outcome.result ? xstrdup(u->outcome.result) : NULL;
 	row->snapshot_id = u->outcome.snapshot_id ? xstrdup(u->outcome.snapshot_id) : NULL;
 }
 
@@ -155,20 +159,20 @@ batch_add_unit(struct batch *b, struct run_row *row, struct unit *u)
 {
 	struct ack *a = &b->acks[b->acks_n++];
 
-	unit_id(u, a->unit);
-	memcpy(a->run_id, u->run->id, sizeof(a->run_id));
+	memcpy(a->unit, u->id, sizeof(a->unit));
+	a->row = (size_t)(row - b->rows);
 	a->epoch = u->run->epoch;
 	a->off = u->journal_off;
 	a->is_final = u->step == UNIT_DONE;
 	a->is_refused = u->outcome.is_refused;
-	if (u->step != UNIT_DONE && u->output_b > u->output_told) {
-		set_int(event_add_unit(u, "output", "info"), "to", u->output_b);
-		u->output_told = u->output_b;
-	}
-	if (u->run->units_total == 1)
+	if (u->step != UNIT_DONE && u->output_b > u->output_told)
+		output_tell(u);
+	if (u->run->units_total == 1) {
 		row_add_unit(row, u);
-	else
-		json_array_append_new(b->units, unit_row(u));
+	} else {
+		unit_row(&b->units, u);
+		b->units_n++;
+	}
 	u->is_dirty = false;
 }
 
@@ -182,17 +186,27 @@ dirty_unit(struct run *r)
 }
 
 /* Takes the events of all other units out of the run. */
-static json_t *
+static struct items
 others_take(struct run *r, const struct unit *only)
 {
-	json_t *others = json_array(), *mine = json_array(), *item;
+	struct items split[2] = {0}; /* others, mine */
 	size_t i;
+	json_t *item;
 
-	json_array_foreach(r->items, i, item) json_array_append(
-	    json_get_int(item, "unit", only->no) == only->no ? mine : others, item);
-	json_decref(r->items);
-	r->items = mine;
-	return others;
+	if (r->items.n == 0)
+		return split[0];
+	jtext_close(&r->items.text, ']');
+	_cleanup_json_ json_t *all = json_loadb(r->items.text.p, r->items.text.n, 0, NULL);
+	json_array_foreach(all, i, item)
+	{
+		bool is_mine = json_get_int(item, "unit", only->no) == only->no;
+		if (split[is_mine].n++ == 0)
+			jtext_open(&split[is_mine].text, NULL, '[');
+		jtext_json(&split[is_mine].text, NULL, item);
+	}
+	buf_fini(&r->items.text);
+	r->items = split[1];
+	return split[0];
 }
 
 static void
@@ -201,15 +215,16 @@ batch_narrow(struct batch *b, struct run *r)
 	b->only = dirty_unit(r);
 	memcpy(b->only_run, r->id, sizeof(b->only_run));
 	if (b->only)
-		unit_id(b->only, b->only_unit);
+		memcpy(b->only_unit, b->only->id, sizeof(b->only_unit));
 }
 
 static void
 batch_add_run(struct batch *b, struct run *r)
 {
-	json_t *others = NULL;
-	struct run_row *row = &b->rows[b->rows_n++];
+	struct items others = {0};
+	struct run_row *row = &b->rows[b->rows_n];
 
+	r->batch_row = b->rows_n++;
 	for (unsigned i = 0; i < r->units_n; i++)
 		if (r->units[i].is_dirty && (!b->only || b->only == &r->units[i]))
 			batch_add_unit(b, row, &r->units[i]);
@@ -227,8 +242,7 @@ batch_build(struct engine *e)
 
 	b->engine = e;
 	b->generation = e->generation;
-	b->units = json_array();
-	b->moved = json_object();
+	jtext_open(&b->units, NULL, '[');
 	for (const struct run *r = e->record->dirty; r; r = r->dirty_next, runs++)
 		units += r->units_n;
 	b->rows = xcalloc(runs + 1, sizeof(*b->rows));
@@ -247,14 +261,13 @@ batch_build(struct engine *e)
 		if (dirty_unit(r))
 			record_touch(e, r);
 	}
+	jtext_close(&b->units, ']');
 	return b;
 }
 
 static void
-send_json(struct engine *e, enum sql_id sql, json_t *j, store_cb *cb, void *arg)
+send_text(struct engine *e, enum sql_id sql, const char *text, store_cb *cb, void *arg)
 {
-	_cleanup_free_ char *text = json_text(j);
-
 	store_send(e->store, sql, (struct store_param[]){STORE_TEXT(text)}, 1, cb, arg);
 }
 
@@ -317,8 +330,10 @@ send_host_keys(struct engine *e, const struct unit *only)
 		? mine
 		: r->host_keys,
 	    key);
-	if (json_array_size(mine) > 0)
-		send_json(e, SQL_ENGINE_RECORD_HOST_KEYS, mine, NULL, NULL);
+	if (json_array_size(mine) == 0)
+		return;
+	_cleanup_free_ char *text = json_text(mine);
+	send_text(e, SQL_ENGINE_RECORD_HOST_KEYS, text, NULL, NULL);
 }
 
 static void
@@ -335,24 +350,31 @@ on_runs(void *arg, const PGresult *res, const struct err *err)
 {
 	struct batch *b = arg;
 
-	for (int i = 0; !err && i < PQntuples(res); i++)
-		json_object_set_new(b->moved, store_str(res, i, "run_id"), json_true());
+	if (err || b->generation != b->engine->generation)
+		return;
+	for (int i = 0; i < PQntuples(res); i++) {
+		const struct run *r = runs_find(b->engine->runs, store_str(res, i, "run_id"));
+		if (r)
+			b->rows[r->batch_row].is_moved = true;
+	}
+	b->moved_n = (size_t)PQntuples(res);
 }
 
 static void
 acknowledge(struct engine *e, const struct ack *a)
 {
-	json_t *j = json_pack("{s:s,s:I}", "unit", a->unit, "epoch", (json_int_t)a->epoch);
+	bool is_dropped = a->is_final && a->is_refused;
+	struct buf *j = link_json(e->link);
 
-	if (a->is_final && a->is_refused) {
-		link_send(e->link, FRAME_DROP, j, -1);
-		return;
-	}
-	if (a->is_final)
-		json_object_set_new(j, "final", json_true());
-	else
-		set_int(j, "off", a->off);
-	link_send(e->link, FRAME_ACK, j, -1);
+	jtext_open(j, NULL, '{');
+	jtext_str(j, "unit", a->unit);
+	jtext_int(j, "epoch", a->epoch);
+	if (!a->is_final)
+		jtext_int(j, "off", a->off);
+	else if (!is_dropped)
+		jtext_bool(j, "final", true);
+	jtext_close(j, '}');
+	link_send_text(e->link, is_dropped ? FRAME_DROP : FRAME_ACK, NULL, 0, -1);
 }
 
 /* A run that leaves memory must not stay on the list of dirty ones. */
@@ -378,13 +400,11 @@ record_run_leave(struct engine *e, struct run *r)
 static void
 run_fenced(struct engine *e, struct run *r)
 {
-	char id[UNIT_ID_MAX];
-
 	log_warn(LOG_RECORD, "run %s: epoch %lld is stale, its report changed nothing", r->id,
 	    (long long)r->epoch);
 	for (unsigned i = 0; i < r->units_n; i++) {
-		fence_add(e, unit_id(&r->units[i], id), r->epoch);
-		link_send(e->link, FRAME_DROP, json_pack("{s:s}", "unit", id), -1);
+		fence_add(e, r->units[i].id, r->epoch);
+		link_send(e->link, FRAME_DROP, json_pack("{s:s}", "unit", r->units[i].id), -1);
 	}
 	run_forget(e, r);
 }
@@ -404,13 +424,13 @@ batch_committed(struct batch *b)
 	struct engine *e = b->engine;
 
 	for (size_t i = 0; i < b->acks_n; i++)
-		if (json_object_get(b->moved, b->acks[i].run_id))
+		if (b->rows[b->acks[i].row].is_moved)
 			acknowledge(e, &b->acks[i]);
 	for (size_t i = 0; i < b->rows_n; i++) {
 		struct run *r = runs_find(e->runs, b->rows[i].run_id);
 		if (!r)
 			continue;
-		if (!json_object_get(b->moved, r->id))
+		if (!b->rows[i].is_moved)
 			run_fenced(e, r);
 		else if (task_state_is_terminal(r->state) || r->state == TASK_retry_wait)
 			run_left(e, r);
@@ -431,8 +451,7 @@ on_committed(void *arg, const PGresult *res, const struct err *err)
 		batch_committed(b);
 		if (e->record->dirty && *b->only_run)
 			engine_want(e, JOB_RECORD);
-		if (json_object_size(b->moved) == b->rows_n &&
-		    b->units_written != json_array_size(b->units))
+		if (b->moved_n == b->rows_n && b->units_written != b->units_n)
 			engine_resync(e, "a unit's row was not as remembered");
 	}
 	engine_done(e, JOB_RECORD, err);
@@ -517,13 +536,13 @@ record_start(struct engine *e)
 		return false;
 	struct batch *b = batch_build(e);
 
-	if (b->rows_n > 0 && (r->chunks_n > 0 || r->host_keys || json_array_size(b->units) > 0))
+	if (b->rows_n > 0 && (r->chunks_n > 0 || r->host_keys || b->units_n > 0))
 		send_lock(e, b);
 	send_output(e, b->only);
 	send_host_keys(e, b->only);
 	b->only = NULL;
-	if (json_array_size(b->units) > 0)
-		send_json(e, SQL_ENGINE_RECORD_UNITS, b->units, on_units, b);
+	if (b->units_n > 0)
+		send_text(e, SQL_ENGINE_RECORD_UNITS, b->units.p, on_units, b);
 	if (b->rows_n > 0)
 		send_rows(e, b);
 	store_send(e->store, SQL_ENGINE_FEED_NOTIFY, NULL, 0, NULL, NULL);

@@ -31,6 +31,7 @@ struct run_row {
 	const char *attempt_state, *error_class; /* NULL: the attempt goes on; no error */
 	char *error, *summary, *items;           /* JSON */
 	unsigned n;                              /* items */
+	bool is_moved;                           /* it passed the compare-and-set */
 	bool has_unit;                           /* the run's only unit has something to tell */
 	const char *unit_state;                  /* NULL: it goes on */
 	char *result, *snapshot_id;
@@ -51,15 +52,18 @@ struct record {
 	double flushed_at; /* by the loop's clock */
 };
 
-/* Append an event to the run; what is returned is the run's, to add members to. */
-json_t *event_add(struct run *, const char *type, const char *severity);
-/* event_add with the unit's number and device. */
-json_t *event_add_unit(struct unit *, const char *type, const char *severity);
+/* Append an event to the run; members are added to the text that is returned, then it is closed. */
+struct buf *event_open(struct run *, const char *type, const char *severity);
+/* event_open with the unit's number and device. */
+struct buf *event_open_unit(struct unit *, const char *type, const char *severity);
+void event_close(struct run *);
 /* set_str leaves empty values out. */
 void set_str(json_t *obj, const char *key, const char *value);
 void set_int(json_t *obj, const char *key, int64_t value);
 
 void record_touch_unit(struct engine *, struct unit *);
+/* The event `output`: there is more of it now. */
+void output_tell(struct unit *);
 /* The outcome is in u->outcome: make its event. */
 void unit_finish(struct engine *, struct unit *);
 /* Since its start by this host's clock, for the stored start times; 0: unknown, or the clock was set. */

@@ -133,7 +133,7 @@ send_put(struct engine *e, struct unit *u, const struct artifact *exact,
 	wanted_id(u, at_us, id, sizeof(id));
 	w->engine = e;
 	w->generation = e->generation;
-	unit_id(u, w->unit);
+	memcpy(w->unit, u->id, sizeof(w->unit));
 	const struct store_param p[] = {STORE_TEXT(u->run->id), STORE_TEXT(attempt), STORE_TEXT(no),
 	    STORE_TEXT(epoch), STORE_TEXT(id), STORE_TEXT(at), STORE_TEXT(label), STORE_TEXT(size),
 	    STORE_TEXT(seal_key_id(e->seal)), STORE_BYTES(hash, SEAL_HASH_B),

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/jsonx.h"
+#include "base/jtext.h"
 #include "base/log.h"
 
 #include "daemon/engine/engine.h"
@@ -49,35 +50,46 @@ attempt_age_us(const struct run *r)
 	return age;
 }
 
+static void
+task_start(struct run *r)
+{
+	struct buf *item = event_open(r, "task_started", "info");
+
+	jtext_open(item, "retry", '{');
+	jtext_str(item, "policy", "fixed");
+	jtext_int(item, "max_retries", r->retry.max_retries);
+	jtext_int(item, "delay_s", r->retry.delay_s);
+	jtext_close(item, '}');
+	if (r->state == TASK_dispatched) {
+		move(r, TASK_running);
+		jtext_str(item, "state", "running");
+	}
+	event_close(r);
+}
+
 /* The attempt's first unit has started. These events go before all others of the batch. */
 static void
 attempt_start(struct run *r)
 {
-	json_t *after = r->items ? r->items : json_array();
-	json_t *item;
+	struct items after = r->items;
 
-	r->items = NULL;
+	r->items = (struct items){0};
 	r->is_attempt_started = true;
-	if (r->attempt == 1) {
-		item = event_add(r, "task_started", "info");
-		json_object_set_new(item, "retry",
-		    json_pack("{s:s,s:I,s:I}", "policy", "fixed", "max_retries",
-			(json_int_t)r->retry.max_retries, "delay_s", (json_int_t)r->retry.delay_s));
-		if (r->state == TASK_dispatched) {
-			move(r, TASK_running);
-			set_str(item, "state", "running");
-		}
-	}
-	item = event_add(r, "attempt_started", "info");
-	set_int(item, "attempt", r->attempt);
-	set_int(item, "epoch", r->epoch);
-	set_int(item, "timeout_s", r->timeout_s);
+	if (r->attempt == 1)
+		task_start(r);
+	struct buf *item = event_open(r, "attempt_started", "info");
+	jtext_int(item, "attempt", r->attempt);
+	jtext_int(item, "epoch", r->epoch);
+	jtext_int(item, "timeout_s", r->timeout_s);
 	if (r->state == TASK_dispatched) {
 		move(r, TASK_running);
-		set_str(item, "state", "running");
+		jtext_str(item, "state", "running");
 	}
-	json_array_extend(r->items, after);
-	json_decref(after);
+	event_close(r);
+	if (after.n > 0)
+		jtext_raw(item, NULL, after.text.p + 1);
+	r->items.n += after.n;
+	buf_fini(&after.text);
 	if (!r->started_ms)
 		r->started_ms = clock_monotonic_ms() - attempt_age_us(r) / 1000;
 }
@@ -150,20 +162,27 @@ say(const struct run *r, const struct retry_tally *t, const struct unit *worst, 
 		snprintf(out, n, "%s", worst->outcome.message);
 }
 
-static json_t *
+static const char *
+message_of(const struct run *r, const struct unit *worst)
+{
+	return r->empty_message ? r->empty_message : worst ? worst->outcome.message : NULL;
+}
+
+static char *
 error_of(const struct run *r, const struct unit *worst)
 {
-	json_t *error = json_object();
+	struct buf error = {0};
 
-	if (r->empty_message) {
-		set_str(error, "code", "target.unresolved");
-		set_str(error, "message", r->empty_message);
-	} else if (worst) {
-		set_str(error, "code", worst->outcome.code);
-		set_str(error, "message", worst->outcome.message);
-		set_str(error, "hint", worst->outcome.hint);
-	}
-	return error;
+	jtext_open(&error, NULL, '{');
+	if (r->empty_message)
+		jtext_str(&error, "code", "target.unresolved");
+	else if (worst)
+		jtext_str_if(&error, "code", worst->outcome.code);
+	jtext_str_if(&error, "message", message_of(r, worst));
+	if (!r->empty_message && worst)
+		jtext_str_if(&error, "hint", worst->outcome.hint);
+	jtext_close(&error, '}');
+	return buf_take(&error);
 }
 
 static const char *
@@ -180,66 +199,78 @@ attempt_end(
 {
 	const char *state = attempt_state(r, t, worst);
 	bool is_passed = strcmp(state, "passed") == 0;
-	json_t *item = event_add(r,
+	struct buf *item = event_open(r,
 	    is_passed                    ? "attempt_success"
 	    : strcmp(state, "lost") == 0 ? "attempt_lost"
 					 : "attempt_failed",
 	    is_passed ? "info" : "warning");
 
-	set_int(item, "attempt", r->attempt);
-	set_int(item, "passed", t->passed);
-	set_int(item, "failed", t->failed);
+	jtext_int(item, "attempt", r->attempt);
+	jtext_int(item, "passed", t->passed);
+	jtext_int(item, "failed", t->failed);
 	row->attempt_state = state;
-	if (is_passed)
-		return;
-	_cleanup_json_ json_t *error = error_of(r, worst);
-	set_str(item, "class", class_of(r, worst));
-	set_str(item, "message", json_get_str(error, "message", ""));
-	row->error_class = class_of(r, worst);
-	row->error = json_text(error);
+	if (!is_passed) {
+		jtext_str_if(item, "class", class_of(r, worst));
+		jtext_str_if(item, "message", message_of(r, worst));
+		row->error_class = class_of(r, worst);
+		row->error = error_of(r, worst);
+	}
+	event_close(r);
 }
 
 static void
 run_retry(struct run *r, struct run_row *row)
 {
 	/* next_at is filled in by record.sql, by the database's clock; this stays the last item. */
-	json_t *item = event_add(r, "task_retried", "warning");
+	struct buf *item = event_open(r, "task_retried", "warning");
 
-	set_str(item, "state", "retry_wait");
-	set_int(item, "attempt", r->attempt + 1);
-	set_int(item, "delay_s", r->retry.delay_s);
+	jtext_str(item, "state", "retry_wait");
+	jtext_int(item, "attempt", r->attempt + 1);
+	jtext_int(item, "delay_s", r->retry.delay_s);
+	event_close(r);
 	row->delay_s = (int)r->retry.delay_s;
 	move(r, TASK_retry_wait);
 	row->state = "retry_wait";
+}
+
+/* What the run's row keeps of its end, and its last event tells. */
+static void
+add_summary(struct buf *b, const struct run *r, const struct retry_tally *t,
+    const struct unit *worst, enum task_state end)
+{
+	char message[400];
+	unsigned failed = t->failed + t->failed_before, passed = t->passed + t->passed_before;
+
+	say(r, t, worst, end, message, sizeof(message));
+	jtext_str_if(b, "message", message);
+	jtext_int(b, "units", passed + failed);
+	jtext_int(b, "passed", passed);
+	jtext_int(b, "failed", failed);
+	jtext_int(b, "attempts", r->attempt);
+	jtext_int(b, "duration_ms", r->started_ms ? clock_monotonic_ms() - r->started_ms : 0);
+	if (end == TASK_cancelled)
+		jtext_str_if(b, "reason", r->cancel_reason);
+	if (failed == 0 && !r->empty_message)
+		return;
+	_cleanup_free_ char *error = error_of(r, worst);
+	jtext_str_if(b, "class", class_of(r, worst));
+	jtext_raw(b, "error", error);
 }
 
 static void
 run_end(struct run *r, struct run_row *row, const struct retry_tally *t, const struct unit *worst,
     enum task_state end)
 {
-	char message[400];
-	unsigned failed = t->failed + t->failed_before, passed = t->passed + t->passed_before;
-	_cleanup_json_ json_t *error = error_of(r, worst);
-	json_t *item = event_add(r, end_events[end][0], end_events[end][1]);
-	json_t *summary = json_object();
+	struct buf summary = {0};
+	struct buf *item = event_open(r, end_events[end][0], end_events[end][1]);
 
-	say(r, t, worst, end, message, sizeof(message));
-	set_str(summary, "message", message);
-	set_int(summary, "units", passed + failed);
-	set_int(summary, "passed", passed);
-	set_int(summary, "failed", failed);
-	set_int(summary, "attempts", r->attempt);
-	set_int(summary, "duration_ms", r->started_ms ? clock_monotonic_ms() - r->started_ms : 0);
-	if (end == TASK_cancelled)
-		set_str(summary, "reason", r->cancel_reason);
-	if (failed > 0 || r->empty_message) {
-		set_str(summary, "class", class_of(r, worst));
-		json_object_set(summary, "error", error);
-	}
-	json_object_update_missing(item, summary);
-	set_str(item, "state", task_state_name(end));
-	row->summary = json_text(summary);
-	json_decref(summary);
+	jtext_open(&summary, NULL, '{');
+	add_summary(&summary, r, t, worst, end);
+	jtext_raw(item, NULL, summary.p + 1); /* its members, after the comma */
+	jtext_str(item, "state", task_state_name(end));
+	event_close(r);
+	jtext_close(&summary, '}');
+	row->summary = buf_take(&summary);
 	row->end = task_state_name(end);
 	move(r, end);
 }
@@ -276,8 +307,10 @@ verdict_row(struct run *r, struct run_row *row)
 		else
 			run_end(r, row, &t, worst, to);
 	}
-	row->n = (unsigned)json_array_size(r->items);
-	row->items = r->items ? json_text(r->items) : xstrdup("[]");
-	json_decref(r->items);
-	r->items = NULL;
+	if (r->items.n == 0)
+		jtext_open(&r->items.text, NULL, '[');
+	jtext_close(&r->items.text, ']');
+	row->n = r->items.n;
+	row->items = buf_take(&r->items.text);
+	r->items.n = 0;
 }

@@ -515,8 +515,14 @@ store_sync(struct store *s, store_cb *cb, void *arg)
 static const char *
 column(const PGresult *res, int row, const char *name)
 {
-	int c = PQfnumber(res, name);
+	/* Names are literals, and a result's rows are read one after the other: look where it was last. */
+	static int8_t hints[256];
+	int8_t *hint = &hints[((uintptr_t)name ^ (uintptr_t)name >> 8) % ARRAY_LEN(hints)];
+	bool is_there = *hint < PQnfields(res) && strcmp(PQfname(res, *hint), name) == 0;
+	int c = is_there ? *hint : PQfnumber(res, name);
 
+	if (c >= 0 && c <= INT8_MAX)
+		*hint = (int8_t)c;
 	if (c < 0)
 		log_bug(LOG_STORE, "the answer has no column '%s'", name);
 	return PQgetisnull(res, row, c) ? NULL : PQgetvalue(res, row, c);

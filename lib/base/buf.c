@@ -108,6 +108,20 @@ buf_addc(struct buf *b, char c)
 }
 
 void
+buf_addi(struct buf *b, int64_t v)
+{
+	char digits[20], *p = digits + sizeof(digits);
+	uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+
+	do
+		*--p = (char)('0' + u % 10);
+	while (u /= 10);
+	if (v < 0)
+		*--p = '-';
+	buf_add(b, p, (size_t)(digits + sizeof(digits) - p));
+}
+
+void
 buf_addf(struct buf *b, const char *fmt, ...)
 {
 	va_list ap, ap2;

@@ -20,6 +20,8 @@ void buf_reserve(struct buf *b, size_t more);
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_adds(struct buf *b, const char *s);
 void buf_addc(struct buf *b, char c);
+/* In decimal. */
+void buf_addi(struct buf *b, int64_t v);
 void buf_addf(struct buf *b, const char *fmt, ...) _printf_(2, 3);
 /* Drop the first n bytes. */
 void buf_shift(struct buf *b, size_t n);

@@ -3,7 +3,7 @@
 /* See clock.h. */
 #include "base/clock.h"
 
-#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/banned.h"
@@ -38,18 +38,26 @@ clock_boottime_ms(void)
 const char *
 clock_rfc3339_us(int64_t us, char buf[32])
 {
+	/* Most calls are about the same second as the last one. */
+	static _Thread_local int64_t known_s = -1;
+	static _Thread_local char known[32];
 	int64_t s = us / 1000000, frac = us % 1000000;
-	time_t t;
-	struct tm tm;
-	size_t n;
 
 	if (frac < 0) {
 		frac += 1000000;
 		s--;
 	}
-	t = (time_t)s;
-	gmtime_r(&t, &tm);
-	n = strftime(buf, 32, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(buf + n, 32 - n, ".%03dZ", (int)(frac / 1000));
+	if (s != known_s || !*known) {
+		time_t t = (time_t)s;
+		struct tm tm;
+		gmtime_r(&t, &tm);
+		strftime(known, sizeof(known), "%Y-%m-%dT%H:%M:%S.000Z", &tm);
+		known_s = s;
+	}
+	memcpy(buf, known, sizeof(known));
+	char *ms = buf + strlen(buf) - 4;
+	ms[0] = (char)('0' + frac / 100000);
+	ms[1] = (char)('0' + frac / 10000 % 10);
+	ms[2] = (char)('0' + frac / 1000 % 10);
 	return buf;
 }

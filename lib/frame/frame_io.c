@@ -77,9 +77,17 @@ take_fds(struct msghdr *msg, int *fds, size_t max, size_t *fds_n)
 	}
 }
 
+typedef int decode_fn(void *p, size_t n, struct frame *out, struct err *e);
+
 static int
-recv_packet(
-    int fd, void *buf, struct frame *out, int *fds, size_t max, size_t *fds_n, struct err *e)
+decode_tree(void *p, size_t n, struct frame *out, struct err *e)
+{
+	return frame_decode(p, n, out, e);
+}
+
+static int
+recv_packet(int fd, void *buf, decode_fn *decode, struct frame *out, int *fds, size_t max,
+    size_t *fds_n, struct err *e)
 {
 	union control control;
 	struct iovec iov = {.iov_base = buf, .iov_len = FRAME_MAX};
@@ -104,7 +112,7 @@ recv_packet(
 		return 0;
 	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
 		return err_set(e, ERR_INVALID, "packet is larger than a frame");
-	r = frame_decode(buf, (size_t)n, out, e);
+	r = decode(buf, (size_t)n, out, e);
 	if (r == -ERR_TRANSIENT)
 		return err_set(e, ERR_INVALID, "packet of %zd bytes is shorter than its frame", n);
 	if (r < 0)
@@ -116,14 +124,14 @@ recv_packet(
 	return 1;
 }
 
-int
-frame_recv_fds(
-    int fd, void *buf, struct frame *out, int *fds, size_t max, size_t *fds_n, struct err *e)
+static int
+recv_fds(int fd, void *buf, decode_fn *decode, struct frame *out, int *fds, size_t max,
+    size_t *fds_n, struct err *e)
 {
 	int r;
 
 	*fds_n = 0;
-	r = recv_packet(fd, buf, out, fds, max, fds_n, e);
+	r = recv_packet(fd, buf, decode, out, fds, max, fds_n, e);
 	if (r <= 0) {
 		for (size_t i = 0; i < *fds_n; i++)
 			close(fds[i]);
@@ -133,15 +141,34 @@ frame_recv_fds(
 }
 
 int
-frame_recv(int fd, void *buf, struct frame *out, int *passed, struct err *e)
+frame_recv_fds(
+    int fd, void *buf, struct frame *out, int *fds, size_t max, size_t *fds_n, struct err *e)
+{
+	return recv_fds(fd, buf, decode_tree, out, fds, max, fds_n, e);
+}
+
+static int
+recv_one(int fd, void *buf, decode_fn *decode, struct frame *out, int *passed, struct err *e)
 {
 	int got = -1;
 	size_t n = 0;
-	int r = frame_recv_fds(fd, buf, out, &got, passed ? 1 : 0, &n, e);
+	int r = recv_fds(fd, buf, decode, out, &got, passed ? 1 : 0, &n, e);
 
 	if (passed)
 		*passed = n ? got : -1;
 	return r;
+}
+
+int
+frame_recv(int fd, void *buf, struct frame *out, int *passed, struct err *e)
+{
+	return recv_one(fd, buf, decode_tree, out, passed, e);
+}
+
+int
+frame_recv_flat(int fd, void *buf, struct frame *out, int *passed, struct err *e)
+{
+	return recv_one(fd, buf, frame_decode_flat, out, passed, e);
 }
 
 int

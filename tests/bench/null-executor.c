@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/jsonx.h"
+#include "base/jtext.h"
 #include "base/log.h"
 #include "frame/frame.h"
 
@@ -85,13 +86,12 @@ journal_make(void)
 
 /* False: the engine has gone. */
 static bool
-say(int fd, enum frame_type type, uint64_t off, json_t *take_json, const struct inner *in)
+say(int fd, enum frame_type type, json_t *take_json)
 {
 	_cleanup_json_ json_t *json = take_json;
 	struct err e = ERR_INIT;
 
-	return frame_send(fd, type, off, json, in ? in->bytes.p + FRAME_HEADER : NULL,
-		   in ? in->bytes.n - FRAME_HEADER : 0, -1, &e) == 0;
+	return frame_send(fd, type, 0, json, NULL, 0, -1, &e) == 0;
 }
 
 static bool
@@ -102,23 +102,21 @@ on_hello(int fd)
 	    "none", "caps", "params_schema", "type", "object", "default_timeout_s", 60,
 	    "default_max_retries", 0, "default_retry_delay_s", 0, "recovery", "rerun");
 
-	return say(fd, FRAME_HELLO, 0,
-		   json_pack("{s:i, s:s, s:s, s:i, s:b}", "proto", 1, "version", "null", "boot_id",
-		       "", "max_units", 10000, "seal_ready", 0),
-		   NULL) &&
-	       say(fd, FRAME_PLUGIN, 0,
+	return say(fd, FRAME_HELLO,
+		   json_pack("{s:i, s:s, s:s, s:i, s:b, s:b}", "proto", 1, "version", "null",
+		       "boot_id", "", "max_units", 10000, "seal_ready", 0, "input_text", 1)) &&
+	       say(fd, FRAME_PLUGIN,
 		   json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:[o]}", "file", "null.so",
 		       "status", "loaded", "reason", "", "name", "null", "version", "1.0", "abi",
-		       "1.0", "digest", "", "types", type),
-		   NULL) &&
-	       say(fd, FRAME_READY, 0, NULL, NULL);
+		       "1.0", "digest", "", "types", type)) &&
+	       say(fd, FRAME_READY, NULL);
 }
 
 static bool
-on_start(int fd, const json_t *start)
+on_start(int fd, const struct frame *start)
 {
-	const char *unit = json_get_str(start, "unit", "");
-	json_int_t epoch = json_get_int(start, "epoch", 0);
+	static struct buf json, packet;
+	struct err e = ERR_INIT;
 
 	journal_make();
 	for (size_t i = 0; i < X.journal_n; i++) {
@@ -126,10 +124,18 @@ on_start(int fd, const json_t *start)
 		bool is_last = i + 1 == X.journal_n;
 		uint64_t next = in->off + (is_last ? 0 : in->bytes.n);
 
-		if (!say(fd, is_last ? FRAME_RESULT : FRAME_JOURNAL, in->off,
-			json_pack("{s:s, s:I, s:i, s:I}", "unit", unit, "epoch", epoch, "type",
-			    (int)in->type, "next", (json_int_t)next),
-			in))
+		buf_clear(&json);
+		jtext_open(&json, NULL, '{');
+		jtext_str(&json, "unit", frame_str(start, "unit", ""));
+		jtext_int(&json, "epoch", frame_int(start, "epoch", 0));
+		jtext_int(&json, "type", in->type);
+		jtext_int(&json, "next", (int64_t)next);
+		jtext_close(&json, '}');
+		buf_clear(&packet);
+		if (frame_encode_text(&packet, is_last ? FRAME_RESULT : FRAME_JOURNAL, in->off,
+			json.p, json.n, in->bytes.p + FRAME_HEADER, in->bytes.n - FRAME_HEADER,
+			&e) < 0 ||
+		    frame_send_raw(fd, packet.p, packet.n, NULL, 0, &e) < 0)
 			return false;
 	}
 	return true;
@@ -147,12 +153,12 @@ serve(int fd)
 		_cleanup_fd_ int passed = -1;
 		struct err e = ERR_INIT;
 
-		if (frame_recv(fd, packet, &f, &passed, &e) <= 0)
+		if (frame_recv_flat(fd, packet, &f, &passed, &e) <= 0)
 			return;
 		if (f.type == FRAME_HELLO)
 			is_up = on_hello(fd);
 		else if (f.type == FRAME_START)
-			is_up = on_start(fd, f.json);
+			is_up = on_start(fd, &f);
 	}
 }
 

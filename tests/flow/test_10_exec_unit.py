@@ -64,6 +64,19 @@ def test_a_unit_passes(rig, engine):
     assert (on_disk[-1].type, on_disk[-1].json) == ('J_RESULT', unit.result)
 
 
+def test_an_input_without_a_secret_may_come_as_text(rig, engine):
+    assert engine.hello['input_text'] is True
+    file = os.path.join(rig.dir, 'as_text')
+    unit = engine.finish(engine.start('witness', {'file': file, 'label': 'r\u00f6hre'}, as_text=True))
+    assert unit.result['class'] == 'passed'
+    assert {json.loads(line)['run'] for line in open(file, encoding='utf-8')} == {unit.id.split('.')[0]}
+    nothing = str(uuid.uuid4()) + '.1.0'
+    engine.peer.send('START', {'unit': nothing, 'epoch': 1, 'type': 'witness'})
+    engine.units[nothing] = execrig.Unit(nothing, 1)
+    engine.pump(lambda: engine.units[nothing].refused)
+    assert engine.units[nothing].refused['code'] == 'executor.no_input'
+
+
 def test_failure_words_and_numbers(engine):
     unit = engine.finish(engine.start('witness', {'fail': 'no such thing', 'rc': -202}))
     r = unit.result

@@ -264,22 +264,25 @@ class Engine:
 
     def start(self, task_type, params, timeout_ms=60000, grace_ms=1000, output_limit_b=8 << 20,
               seal_pk='', secret=None, target=None, uid=None, epoch=1, host_key=None,
-              on_lease_loss='continue'):
+              on_lease_loss='continue', as_text=False):
         uid = uid or f'{uuid.uuid4()}.1.0'
         run = uid.split('.')[0]
         body = json.dumps({
             'identity': {'run': run, 'task': None, 'attempt': 1, 'epoch': epoch, 'unit': 0},
             'params': params, 'target': target, 'secret': secret or {},
             'host_key': host_key or {'policy': 'strict', 'known': []}}).encode()
+        head = {'unit': uid, 'epoch': epoch, 'type': task_type, 'timeout_ms': timeout_ms,
+                'grace_ms': grace_ms, 'output_limit_b': output_limit_b,
+                'seal_pk': base64.b64encode(seal_pk).decode() if seal_pk else '',
+                'on_lease_loss': on_lease_loss}
+        self.units[uid] = self.units.get(uid) or Unit(uid, epoch)
+        if as_text:
+            self.peer.send('START', head, blob=body)
+            return self.units[uid]
         fd = os.memfd_create('input')
         try:
             os.write(fd, body)
-            self.units[uid] = self.units.get(uid) or Unit(uid, epoch)
-            self.peer.send('START', {
-                'unit': uid, 'epoch': epoch, 'type': task_type, 'timeout_ms': timeout_ms,
-                'grace_ms': grace_ms, 'output_limit_b': output_limit_b,
-                'seal_pk': base64.b64encode(seal_pk).decode() if seal_pk else '',
-                'on_lease_loss': on_lease_loss}, fd)
+            self.peer.send('START', head, fd)
         finally:
             os.close(fd)
         return self.units[uid]

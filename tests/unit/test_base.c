@@ -148,7 +148,9 @@ test_stamp(void **state)
 
 	(void)state;
 	assert_string_equal(clock_rfc3339_us(1700000000123456, s), "2023-11-14T22:13:20.123Z");
+	assert_string_equal(clock_rfc3339_us(1700000000999999, s), "2023-11-14T22:13:20.999Z");
 	assert_string_equal(clock_rfc3339_us(-1, s), "1969-12-31T23:59:59.999Z");
+	assert_string_equal(clock_rfc3339_us(0, s), "1970-01-01T00:00:00.000Z");
 }
 
 /* The listener is stopped: what it does not accept fills its backlog, and who connects must go on. */

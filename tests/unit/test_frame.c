@@ -237,6 +237,44 @@ journal_frames_come_out_of_their_wrapping(void **state)
 	assert_memory_equal(g.blob, "abc", 3);
 }
 
+/* The same members from both readers; what is no flat object comes as a tree. */
+static void
+flat_frames_say_the_same(void **state)
+{
+	static const char *const texts[] = {
+	    "{\"unit\":\"u\",\"epoch\":4,\"type\":33}", "{\"unit\":\"\\u00fc\",\"epoch\":4}"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		_cleanup_buf_ struct buf b = {0};
+		_cleanup_frame_ struct frame tree = {0}, flat = {0};
+
+		frame_encode_text(
+		    &b, FRAME_JOURNAL, 9, texts[i], strlen(texts[i]), "blob", 4, NULL);
+		assert_int_equal(frame_decode(b.p, b.n, &tree, NULL), 0);
+		assert_int_equal(frame_decode_flat(b.p, b.n, &flat, NULL), 0);
+		assert_true((flat.json == NULL) == (i == 0));
+		assert_string_equal(frame_str(&flat, "unit", "?"), frame_str(&tree, "unit", "?"));
+		assert_int_equal(frame_int(&flat, "epoch", 0), 4);
+		assert_int_equal(frame_int(&flat, "type", 0), frame_int(&tree, "type", 0));
+		assert_int_equal(flat.size, b.n);
+		assert_memory_equal(flat.blob, "blob", 4);
+	}
+}
+
+static void
+frames_that_hold_more_are_trees(void **state)
+{
+	_cleanup_json_ json_t *j = json_pack("{s:i}", "a", 1);
+	_cleanup_buf_ struct buf b = {0};
+	_cleanup_frame_ struct frame f = {0};
+
+	(void)state;
+	frame_encode(&b, FRAME_HELLO, 0, j, NULL, 0, NULL);
+	assert_int_equal(frame_decode_flat(b.p, b.n, &f, NULL), 0);
+	assert_int_equal(json_get_int(f.json, "a", 0), 1);
+}
+
 static void
 return_codes_have_classes(void **state)
 {
@@ -269,6 +307,8 @@ main(void)
 	    cmocka_unit_test(sockets_carry_frames_and_descriptors),
 	    cmocka_unit_test(trailing_bytes_in_a_packet_are_refused),
 	    cmocka_unit_test(journal_frames_come_out_of_their_wrapping),
+	    cmocka_unit_test(flat_frames_say_the_same),
+	    cmocka_unit_test(frames_that_hold_more_are_trees),
 	    cmocka_unit_test(return_codes_have_classes),
 	};
 
