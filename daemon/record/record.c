@@ -383,9 +383,9 @@ run_forget(struct engine *e, struct run *r)
 {
 	struct run **p = &e->record->dirty;
 
-	while (*p && *p != r)
+	while (r->is_dirty && *p && *p != r)
 		p = &(*p)->dirty_next;
-	if (*p)
+	if (r->is_dirty && *p)
 		*p = r->dirty_next;
 	runs_remove(e->runs, r);
 }
