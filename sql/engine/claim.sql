@@ -18,71 +18,78 @@ with me as materialized (
 		nullif(r.policy -> 'target', 'null') as target
 	from takt.live l join takt.run r on r.id = l.run_id
 	-- queued means now: next_at orders, and a database whose clock was set back makes nobody wait
-	where l.state = 'queued'
+	where l.state = 'queued' and exists (select from me)
 	and r.task_type = any ($4::text[])
 	and (l.attempt > 0 or not l.queue_depth or not exists (select from takt.live o
 		where o.task_id = l.task_id and o.queue_depth and o.attempt > 0))
 	order by l.priority desc, l.next_at, l.run_id
 	limit $3::int
 	for update of l skip locked
-), pick as materialized (
+), late as materialized (
+	-- of a task's runs that may not overlap, all but the first
+	select run_id from (select run_id, row_number() over (partition by task_id
+		order by attempt desc, priority desc, next_at, run_id) as nth from cand where queue_depth) c
+	where nth > 1
+), aimed as materialized (
 	-- What cannot be read counts as unresolved: one bad definition must not hold up all others.
-	select c.*, c.target ->> 'type' as target_type, takt.as_uuid(c.target ->> 'id') as target_id
-	from (select c.*, case when c.queue_depth then row_number() over (partition by c.queue_depth, task_id
-		order by attempt desc, priority desc, next_at, run_id) else 1 end as nth from cand c) c
-	where nth = 1
+	select run_id, org_id, target ->> 'type' as target_type, takt.as_uuid(target ->> 'id') as target_id
+	from cand where attempt = 0 and target is not null
 ), member as materialized (
-	select p.run_id, d.id, d.name, d.address from pick p join takt.device d on d.id = p.target_id and d.org_id = p.org_id
-	where p.attempt = 0 and p.target_type = 'device'
+	select p.run_id, d.id, d.name, d.address from aimed p join takt.device d on d.id = p.target_id and d.org_id = p.org_id
+	where p.target_type = 'device'
 	union all
 	select p.run_id, d.id, d.name, d.address
-	from pick p join takt.device_group dg on dg.id = p.target_id and dg.org_id = p.org_id
+	from aimed p join takt.device_group dg on dg.id = p.target_id and dg.org_id = p.org_id
 	join takt.group_member gm on gm.group_id = dg.id join takt.device d on d.id = gm.device_id
-	where p.attempt = 0 and p.target_type = 'device_group'
+	where p.target_type = 'device_group'
 	union all
-	select p.run_id, d.id, d.name, d.address from pick p join takt.device d on d.id = p.device_id
+	select p.run_id, d.id, d.name, d.address from cand p join takt.device d on d.id = p.device_id
 	where p.attempt > 0 and p.units = 1
 ), sized as materialized (
 	select run_id, count(*)::int as n, (array_agg(id))[1] as device_id, (array_agg(name))[1] as name,
 		(array_agg(address))[1] as address from member group by run_id
 ), moved as (
-	update takt.live l set state = 'dispatched', epoch = l.epoch + 1, attempt = l.attempt + 1, node_id = me.id,
-		event_seq = l.event_seq + 1, last_batch = me.batch, opened_at = now(), attempt_started_at = null, taken_from = null,
-		timeout_s = p.timeout_s, journal_off = 0, output_b = 0, output_cut_b = 0,
+	update takt.live l set state = 'dispatched', epoch = l.epoch + 1, attempt = l.attempt + 1, node_id = $1::uuid,
+		event_seq = l.event_seq + 1, last_batch = (select batch from me), opened_at = now(), attempt_started_at = null,
+		taken_from = null, timeout_s = p.timeout_s, journal_off = 0, output_b = 0, output_cut_b = 0,
 		units = case when l.attempt > 0 then l.units when p.target is null then 1 else coalesce(s.n, 0) end,
 		device_id = case when l.attempt > 0 then l.device_id when s.n = 1 then s.device_id end,
 		device_name = case when s.n = 1 then s.name else l.device_name end,
 		address = case when s.n = 1 then s.address else l.address end
-	from pick p left join sized s on s.run_id = p.run_id, me
-	where l.ctid = p.place and l.run_id = p.run_id and l.state = 'queued'
-	returning l.run_id, l.org_id, l.task_id, l.epoch, l.attempt, l.event_seq, l.started_at, l.units, l.device_id,
-		l.device_name, l.address, p.last_batch as prev, p.task_type, p.task_revision, p.policy_hash, p.timeout_s
+	from cand p left join sized s on s.run_id = p.run_id
+	-- By place only, and of `= 1` the planner expects few: else a plan may read all of live instead.
+	where l.ctid = p.place and (l.run_id = p.run_id) is true and l.state = 'queued'
+	and case when p.run_id = any (array(select run_id from late)) then 2 else 1 end = 1
+	returning l.org_id, l.run_id, l.task_id, l.event_seq, p.last_batch as prev, l.epoch, l.attempt, l.units, l.started_at,
+		l.device_id, l.device_name, l.address, p.task_type, p.task_revision, p.policy_hash, p.timeout_s
 ), want as materialized (
-	select m.run_id, (row_number() over (partition by m.run_id order by b.name))::int - 1 as no, b.id, b.name, b.address
+	select m.run_id, m.attempt, (row_number() over (partition by m.run_id order by b.name))::int - 1 as no, m.org_id,
+		m.epoch, b.id, b.name, b.address
 	from moved m join member b on b.run_id = m.run_id
 	where m.attempt = 1 and m.units > 1
 	union all
-	select m.run_id, u.no, u.device_id, coalesce(d.name, u.device_name), coalesce(d.address, u.address)
+	select m.run_id, m.attempt, u.no, m.org_id, m.epoch, u.device_id, coalesce(d.name, u.device_name),
+		coalesce(d.address, u.address)
 	from moved m join takt.unit_row u on u.run_id = m.run_id and u.attempt = m.attempt - 1
 	left join takt.device d on d.id = u.device_id
 	where m.attempt > 1 and m.units > 1 and u.state not in ('passed', 'skipped') and u.error_class = any ($5::text[])
 ), unit as (
 	insert into takt.unit_row (run_id, attempt, no, org_id, epoch, device_id, device_name, address)
-	select m.run_id, m.attempt, w.no, m.org_id, m.epoch, w.id, coalesce(w.name, ''), coalesce(w.address, '')
-	from want w join moved m on m.run_id = w.run_id
-), item as (
-	select m.org_id, m.run_id, m.task_id, m.event_seq as first_seq, m.prev, (me.head || ',"attempt":' || m.attempt
-		|| ',"epoch":' || m.epoch || ',"units":' || case when m.units > 1 then (select count(*) from want w
-			where w.run_id = m.run_id) else m.units end || '}]')::json as items
-	from moved m, me
+	select run_id, attempt, no, org_id, epoch, id, coalesce(name, ''), coalesce(address, '') from want
 ), told as (
+	-- Sorted once; grouping by what it is sorted by first keeps the order.
 	insert into takt.event_batch (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, first_seqs,
 		prevs, items)
-	select me.batch, t.org_id, me.no, me.incarnation, me.feed + min(t.nth), me.feed + max(t.nth), now(),
-		array_agg(t.run_id order by t.nth), array_agg(t.task_id order by t.nth), array_agg(t.first_seq order by t.nth),
-		array_agg(t.prev order by t.nth), array_agg(t.items order by t.nth)
-	from (select i.*, row_number() over (order by i.org_id, i.run_id) as nth from item i) t, me
-	group by t.org_id, me.batch, me.no, me.incarnation, me.feed
+	select me.batch, t.org_id, me.no, me.incarnation, me.feed + t.upto - t.n + 1, me.feed + t.upto, now(), t.run_ids,
+		t.task_ids, t.first_seqs, t.prevs, t.items
+	from (select org_id, count(*) as n, sum(count(*)) over (order by org_id)::bigint as upto, array_agg(run_id) as run_ids,
+			array_agg(task_id) as task_ids, array_agg(event_seq) as first_seqs, array_agg(prev) as prevs,
+			array_agg(concat((select head from me), ',"attempt":', attempt, ',"epoch":', epoch, ',"units":',
+				case when units > 1 then (select count(*) from want w where w.run_id = m.run_id) else units end,
+				'}]')::json) as items
+		from (select org_id, run_id, task_id, event_seq, prev, attempt, epoch, units from moved
+			order by org_id, run_id) m
+		group by org_id) t, me
 )
 select m.run_id, m.org_id, m.task_id, 'dispatched' as state, m.epoch, m.attempt, '' as cancel_reason, m.task_type,
 	m.task_revision || '.' || m.policy_hash as policy_key, false as is_attempt_started, m.timeout_s,
@@ -92,8 +99,10 @@ select m.run_id, m.org_id, m.task_id, 'dispatched' as state, m.epoch, m.attempt,
 	case when m.units > 1 and m.attempt > 1 then (select count(distinct u.no) from takt.unit_row u where u.run_id = m.run_id
 		and u.attempt < m.attempt and u.state in ('passed', 'skipped')) else 0 end as passed_before,
 	0 as no, 'pending' as unit_state, 0 as journal_off, 0 as output_b, m.device_id, m.device_name, m.address, d.port,
-	d.platform, d.host_key, c.id as credential_id, c.version as credential_version, c.username,
-	encode(c.sealed, 'hex') as sealed,
-	case when d.id is not null then (select jsonb_agg(jsonb_build_object('key_type', k.key_type, 'public_key', k.public_key))
-		from takt.host_key k where k.device_id = d.id) end as known
-from moved m left join takt.device d on d.id = m.device_id left join takt.credential c on c.id = d.credential_id;
+	d.platform, d.host_key, d.credential_id, d.credential_version, d.username, d.sealed, d.known
+from moved m left join lateral (select d.port, d.platform, d.host_key, c.id as credential_id,
+		c.version as credential_version, c.username, encode(c.sealed, 'hex') as sealed,
+		(select jsonb_agg(jsonb_build_object('key_type', k.key_type, 'public_key', k.public_key))
+			from takt.host_key k where k.device_id = d.id) as known
+	from takt.device d left join takt.credential c on c.id = d.credential_id
+	where d.id = m.device_id offset 0) d on true;

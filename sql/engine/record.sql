@@ -13,62 +13,66 @@ with me as materialized (
 		where e.node_no = n.no and e.incarnation = n.incarnation), 0) as feed
 	from takt.node n where n.id = $1::uuid
 ), asked as materialized (
-	select * from unnest($2::uuid[], $3::bigint[], $4::int[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::int[],
-		$10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::int[], $16::text[], $17::text[], $18::text[],
-		$19::bigint[], $20::bigint[], $21::bigint[])
-		as a(run_id, epoch, attempt, was, state, "end", age_us, delay_s, attempt_state, error_class, error, summary, items,
-		n, unit_state, result, snapshot_id, journal_off, output_b, output_cut_b)
+	-- As one function over all arrays each of them would be copied into a store of its own.
+	select unnest($2::uuid[]) as run_id, unnest($3::bigint[]) as epoch, unnest($4::int[]) as attempt, unnest($5::text[]) as was,
+		unnest($6::text[]) as state, unnest($7::text[]) as "end", now() - unnest($8::bigint[]) * interval '1 microsecond' as began,
+		unnest($9::int[]) as delay_s, unnest($10::text[]) as attempt_state, unnest($11::text[]) as error_class,
+		unnest($12::text[]) as error, unnest($13::text[]) as summary, unnest($14::text[]) as items, unnest($15::int[]) as n,
+		unnest($16::text[]) as unit_state, unnest($17::text[]) as result, unnest($18::text[]) as snapshot_id,
+		unnest($19::bigint[]) as journal_off, unnest($20::bigint[]) as output_b, unnest($21::bigint[]) as output_cut_b
 ), held as (
 	-- Another node may add the event `fenced` to a run just now: what comes before ours is what the lock shows.
 	select l.run_id, l.last_batch from asked a join takt.live l on l.run_id = a.run_id
 	where a."end" is null and a.n > 0 order by l.run_id for update of l
 ), kept as (
 	update takt.live l set event_seq = l.event_seq + a.n, state = a.state,
-		last_batch = case when a.n > 0 then me.batch else l.last_batch end,
-		started_at = case when a.age_us is null then l.started_at else coalesce(l.started_at,
-			greatest(now() - a.age_us * interval '1 microsecond', l.opened_at)) end,
-		attempt_started_at = case when a.age_us is null then l.attempt_started_at else coalesce(l.attempt_started_at,
-			greatest(now() - a.age_us * interval '1 microsecond', l.opened_at)) end,
+		last_batch = case when a.n > 0 then (select batch from me) else l.last_batch end,
+		started_at = coalesce(l.started_at, case when a.began is not null then greatest(a.began, l.opened_at) end),
+		attempt_started_at = coalesce(l.attempt_started_at,
+			case when a.began is not null then greatest(a.began, l.opened_at) end),
 		next_at = case when a.state = 'retry_wait' then now() + make_interval(secs => a.delay_s) else l.next_at end,
 		node_id = case when a.state = 'retry_wait' then null else l.node_id end,
 		journal_off = greatest(l.journal_off, a.journal_off), output_b = greatest(l.output_b, a.output_b),
 		output_cut_b = greatest(l.output_cut_b, a.output_cut_b)
-	from asked a left join held h on h.run_id = a.run_id, me
-	where a."end" is null and l.run_id = a.run_id and l.node_id = me.id and l.epoch = a.epoch and l.attempt = a.attempt
+	from asked a left join held h on h.run_id = a.run_id
+	where a."end" is null and l.run_id = a.run_id and l.node_id = $1::uuid and l.epoch = a.epoch and l.attempt = a.attempt
 	and l.state = a.was
-	returning l.run_id, l.org_id, l.task_id, l.event_seq - a.n + 1 as first_seq, l.started_at, l.attempt_started_at,
-		l.next_at, l.opened_at, l.timeout_s, l.taken_from, l.device_id, l.device_name, l.address, l.output_b,
-		l.output_cut_b, l.journal_off, a.epoch, a.attempt, a.state, a."end", a.attempt_state, a.error_class, a.error,
-		a.summary, case when a.state = 'retry_wait' then jsonb_set(a.items::jsonb, '{-1,next_at}', to_jsonb(to_char(
+	returning l.org_id, l.run_id, l.task_id, l.event_seq - a.n + 1 as first_seq, a.n, h.last_batch as prev,
+		case when a.state = 'retry_wait' then jsonb_set(a.items::jsonb, '{-1,next_at}', to_jsonb(to_char(
 			l.next_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))::text else a.items end as items,
-		a.n, a.unit_state, a.result, a.snapshot_id, h.last_batch as prev
+		a.attempt, a.epoch, a.attempt_state, l.opened_at, l.attempt_started_at, l.timeout_s, a.error_class, a.error,
+		l.taken_from, a.unit_state, l.device_id, l.device_name, l.address, a.result, a.snapshot_id, l.output_b,
+		l.output_cut_b, l.journal_off
 ), gone as (
-	delete from takt.live l using asked a, me
-	where a."end" is not null and l.run_id = a.run_id and l.node_id = me.id and l.epoch = a.epoch
+	delete from takt.live l using asked a
+	where a."end" is not null and l.run_id = a.run_id and l.node_id = $1::uuid and l.epoch = a.epoch
 	and l.attempt = a.attempt and l.state = a.was
-	returning l.run_id, l.org_id, l.task_id, l.event_seq + 1 as first_seq,
-		case when a.age_us is null then l.started_at else coalesce(l.started_at,
-			greatest(now() - a.age_us * interval '1 microsecond', l.opened_at)) end as started_at,
-		case when a.age_us is null then l.attempt_started_at else coalesce(l.attempt_started_at,
-			greatest(now() - a.age_us * interval '1 microsecond', l.opened_at)) end as attempt_started_at,
-		l.next_at, l.opened_at, l.timeout_s, l.taken_from, l.device_id, l.device_name, l.address,
-		greatest(l.output_b, a.output_b) as output_b, greatest(l.output_cut_b, a.output_cut_b) as output_cut_b,
-		greatest(l.journal_off, a.journal_off) as journal_off, a.epoch, a.attempt, a.state, a."end", a.attempt_state,
-		a.error_class, a.error, a.summary, a.items, a.n, a.unit_state, a.result, a.snapshot_id, l.last_batch as prev
-), done as materialized (
-	select * from gone union all select * from kept
+	returning l.org_id, l.run_id, l.task_id, l.event_seq + 1 as first_seq, a.n, l.last_batch as prev, a.items,
+		a.attempt, a.epoch, a.attempt_state, l.opened_at, coalesce(l.attempt_started_at,
+			case when a.began is not null then greatest(a.began, l.opened_at) end) as attempt_started_at,
+		l.timeout_s, a.error_class, a.error, l.taken_from, a.unit_state, l.device_id, l.device_name, l.address,
+		a.result, a.snapshot_id, greatest(l.output_b, a.output_b) as output_b,
+		greatest(l.output_cut_b, a.output_cut_b) as output_cut_b, greatest(l.journal_off, a.journal_off) as journal_off,
+		a."end", a.summary, coalesce(l.started_at,
+			case when a.began is not null then greatest(a.began, l.opened_at) end) as started_at
+), done as not materialized (
+	select org_id, run_id, task_id, first_seq, n, prev, items, attempt, epoch, attempt_state, opened_at,
+		attempt_started_at, timeout_s, error_class, error, taken_from, unit_state, device_id, device_name, address,
+		result, snapshot_id, output_b, output_cut_b, journal_off from gone
+	union all
+	select * from kept
 ), attempted as (
 	insert into takt.attempt_row (run_id, no, org_id, epoch, node_id, state, opened_at, started_at, finished_at, timeout_s,
 		error_class, error, taken_from, unit_state, device_id, device_name, address, result, snapshot_id, output_b,
 		output_cut_b, journal_off)
-	select d.run_id, d.attempt, d.org_id, d.epoch, me.id, d.attempt_state, d.opened_at, d.attempt_started_at, now(),
-		d.timeout_s, d.error_class, d.error::jsonb, d.taken_from, d.unit_state, d.device_id, d.device_name, d.address,
-		d.result::jsonb, d.snapshot_id, d.output_b, d.output_cut_b, d.journal_off
-	from done d, me where d.attempt_state is not null
+	select run_id, attempt, org_id, epoch, $1::uuid, attempt_state, opened_at, attempt_started_at, now(), timeout_s,
+		error_class, error::jsonb, taken_from, unit_state, device_id, device_name, address, result::jsonb, snapshot_id,
+		output_b, output_cut_b, journal_off
+	from done where attempt_state is not null
 ), ended as (
 	update takt.run r set state = g."end", started_at = g.started_at, finished_at = now(), attempts = g.attempt,
-		summary = g.summary::jsonb, last_batch = me.batch
-	from gone g, me
+		summary = g.summary::jsonb, last_batch = (select batch from me)
+	from gone g
 	where r.id = g.run_id and r.state is null
 ), marked as (
 	-- To the second: a busy task's row is not written for each of its runs. Not while somebody else has the row: an
@@ -79,19 +83,20 @@ with me as materialized (
 		join takt.task o on o.id = g.task_id and (o.last_run_at is null or o.last_run_at < g.at - interval '1 s')
 		for no key update of o skip locked) g
 	where t.ctid = g.place and t.id = g.id
-), item as (
-	select d.org_id, d.run_id, d.task_id, d.first_seq, d.prev, d.items::json as items from done d where d.n > 0
 ), placed as (
 	insert into takt.event_mark (run_id, seq, org_id, batch_id)
-	select d.run_id, d.first_seq + d.n - 1, d.org_id, me.batch from done d, me
-	where (d.first_seq + d.n - 1) / 64 > (d.first_seq - 1) / 64
+	select run_id, first_seq + n - 1, org_id, (select batch from me) from done
+	where (first_seq + n - 1) / 64 > (first_seq - 1) / 64
 ), told as (
+	-- Sorted once; grouping by what it is sorted by first keeps the order.
 	insert into takt.event_batch (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, first_seqs,
 		prevs, items)
-	select me.batch, t.org_id, me.no, me.incarnation, me.feed + min(t.nth), me.feed + max(t.nth), now(),
-		array_agg(t.run_id order by t.nth), array_agg(t.task_id order by t.nth), array_agg(t.first_seq order by t.nth),
-		array_agg(t.prev order by t.nth), array_agg(t.items order by t.nth)
-	from (select i.*, row_number() over (order by i.org_id, i.run_id) as nth from item i) t, me
-	group by t.org_id, me.batch, me.no, me.incarnation, me.feed
+	select me.batch, t.org_id, me.no, me.incarnation, me.feed + t.upto - t.n + 1, me.feed + t.upto, now(), t.run_ids,
+		t.task_ids, t.first_seqs, t.prevs, t.items
+	from (select org_id, count(*) as n, sum(count(*)) over (order by org_id)::bigint as upto, array_agg(run_id) as run_ids,
+			array_agg(task_id) as task_ids, array_agg(first_seq) as first_seqs, array_agg(prev) as prevs,
+			array_agg(items::json) as items
+		from (select org_id, run_id, task_id, first_seq, prev, items from done where n > 0 order by org_id, run_id) d
+		group by org_id) t, me
 )
 select run_id from done;
