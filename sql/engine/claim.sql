@@ -12,14 +12,16 @@ with me as materialized (
 	from takt.node n where n.id = $1::uuid and n.epoch = $2::bigint and not n.draining
 ), cand as materialized (
 	select l.ctid as place, l.run_id, l.task_id, l.org_id, l.attempt, l.queue_depth, l.priority, l.next_at, l.units,
-		l.device_id, l.last_batch, r.task_type, r.task_revision, jsonb_hash_extended(r.policy, 0) as policy_hash,
-		case when jsonb_typeof(r.policy -> 'timeout_seconds') = 'number' and r.policy ->> 'timeout_seconds' ~ '^[0-9]{1,6}$'
-			then (r.policy ->> 'timeout_seconds')::int else 3600 end as timeout_s,
-		nullif(r.policy -> 'target', 'null') as target
-	from takt.live l join takt.run r on r.id = l.run_id
+		l.device_id, l.last_batch, coalesce(l.task_type, r.task_type) as task_type,
+		coalesce(l.task_revision, r.task_revision) as task_revision, coalesce(l.policy_hash, r.policy_hash) as policy_hash,
+		coalesce(l.timeout_s, r.timeout_s) as timeout_s, coalesce(l.target, r.target) as target
+	from takt.live l left join lateral (
+		select r.task_type, r.task_revision, takt.policy_hash(r.policy) as policy_hash,
+			takt.policy_timeout_s(r.policy) as timeout_s, takt.policy_target(r.policy) as target
+		from takt.run r where r.org_id = l.org_id and r.id = l.run_id and l.task_type is null offset 0) r on true
 	-- queued means now: next_at orders, and a database whose clock was set back makes nobody wait
 	where l.state = 'queued' and exists (select from me)
-	and r.task_type = any ($4::text[])
+	and coalesce(l.task_type, r.task_type) = any ($4::text[])
 	and (l.attempt > 0 or not l.queue_depth or not exists (select from takt.live o
 		where o.task_id = l.task_id and o.queue_depth and o.attempt > 0))
 	order by l.priority desc, l.next_at, l.run_id

@@ -30,14 +30,15 @@ with me as materialized (
 		definition || jsonb_build_object('revision', revision)
 	from found where task_id is not null
 	on conflict (id) do nothing
-	returning id
+	returning id, org_id, task_id, task_type, task_revision, policy
 ), fresh as (
 	select f.* from found f join made m on m.id = f.run_id where f.task_id is not null
 ), alive as (
-	insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, last_batch, queue_depth)
-	select f.run_id, f.org_id, f.task_id, 'queued', now(), 1, me.batch,
-		coalesce(f.definition ->> 'overlap', 'queue') = 'queue'
-	from fresh f, me
+	insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, last_batch, queue_depth, task_type,
+		task_revision, policy_hash, timeout_s, target)
+	select m.id, m.org_id, m.task_id, 'queued', now(), 1, me.batch, coalesce(m.policy ->> 'overlap', 'queue') = 'queue',
+		m.task_type, m.task_revision, takt.policy_hash(m.policy), takt.policy_timeout_s(m.policy), takt.policy_target(m.policy)
+	from made m, me
 ), item as (
 	select f.org_id, f.run_id, f.task_id, 1 as first_seq, null::uuid as prev,
 		json_build_array(jsonb_build_object('type', 'task_created', 'severity', 'info', 'at', me.at,

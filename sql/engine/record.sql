@@ -71,7 +71,7 @@ with me as materialized (
 	from done where attempt_state is not null
 ), ended as (
 	update takt.run r set state = g."end", started_at = g.started_at, finished_at = now(), attempts = g.attempt,
-		summary = g.summary::jsonb, last_batch = (select batch from me)
+		summary = g.summary::json, last_batch = (select batch from me)
 	from gone g
 	where r.id = g.run_id and r.state is null
 ), marked as (

@@ -30,7 +30,8 @@ with me as materialized (
 	where s.ctid = h.at and s.id = h.id and s.enabled and s.next_due_at = h.was and s.expr = h.expr and s.zone = h.zone
 	returning s.task_id, s.org_id, h.id, h.was, h.due, h.rule, h.skip_until, h.skip_n, h.run_id, h.code
 ), ready as materialized (
-	select m.*, t.name, t.task_type, t.revision, t.definition, o.is_queue,
+	select m.*, t.name, t.task_type, t.revision, o.is_queue,
+		t.definition || jsonb_build_object('revision', t.revision) as policy,
 		case when m.rule is not null then m.rule
 		when not t.enabled then 'task.disabled'
 		when o.is_queue and exists (select from takt.live l where l.task_id = m.task_id and l.state = 'queued'
@@ -58,11 +59,13 @@ with me as materialized (
 	insert into takt.run (id, org_id, code, task_id, task_revision, task_name, task_type, trigger,
 		due_at, created_at, policy)
 	select f.run_id, f.org_id, f.code, f.task_id, f.revision, f.name, f.task_type, 'schedule', f.due,
-		now(), f.definition || jsonb_build_object('revision', f.revision)
+		now(), f.policy
 	from fired f
 ), alive as (
-	insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, last_batch, queue_depth)
-	select f.run_id, f.org_id, f.task_id, 'queued', now(), 1, me.batch, f.is_queue
+	insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, last_batch, queue_depth, task_type,
+		task_revision, policy_hash, timeout_s, target)
+	select f.run_id, f.org_id, f.task_id, 'queued', now(), 1, me.batch, f.is_queue, f.task_type, f.revision,
+		takt.policy_hash(f.policy), takt.policy_timeout_s(f.policy), takt.policy_target(f.policy)
 	from fired f, me
 ), told as (
 	insert into takt.event_batch (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, first_seqs,

@@ -236,6 +236,10 @@ def layout_of(name):
         return sections(HERE / f"layouts/{name}.sql")
     found = {"ddl": "select 1", **{k: v for k, v in layout_of("packed").items() if k in ("seed", "history")}}
     found["history"] = found["history"].replace("takt.attempt ", "takt.attempt_row ")
+    found["seed"] = found["seed"].replace("queue_depth, last_batch)", "queue_depth, last_batch, task_type, task_revision, "
+                                          "policy_hash, timeout_s, target)").replace("takt.uuid_floor(now()) from asked", "takt.uuid_floor(now()), "
+        "task_type, revision, takt.policy_hash(definition || '{\"revision\": 1}'), takt.policy_timeout_s(definition), "
+        "takt.policy_target(definition) from asked")
     for part, params in PRODUCT.items():
         text = (HERE.parents[1] / f"sql/engine/{part.split(':')[1]}.sql").read_text(encoding="utf-8")
         found[part.split(":")[0]] = f"-- params: {params}\n{text}"

@@ -16,8 +16,11 @@ with task as (
 	insert into takt.run (id, org_id, code, task_id, task_revision, task_name, task_type, trigger, actor, created_at, policy)
 	select run_id, org_id, code, id, revision, name, task_type, 'manual', 'bench', now(), definition || '{"revision": 1}' from asked
 ), alive as (
-	insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, last_batch, queue_depth)
-	select run_id, org_id, id, 'queued', now(), 1, batch, definition ->> 'overlap' = 'queue' from asked
+	insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, last_batch, queue_depth, task_type,
+		task_revision, policy_hash, timeout_s, target)
+	select run_id, org_id, id, 'queued', now(), 1, batch, definition ->> 'overlap' = 'queue', task_type, revision,
+		takt.policy_hash(definition || '{"revision": 1}'), takt.policy_timeout_s(definition), takt.policy_target(definition)
+	from asked
 )
 insert into takt.event_batch (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, first_seqs, prevs, items)
 select batch, org_id, %(node)s, 1, min(g), max(g), now(), array_agg(run_id order by g), array_agg(id order by g), array_agg(1),
