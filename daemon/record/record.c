@@ -271,27 +271,30 @@ send_text(struct engine *e, enum sql_id sql, const char *text, store_cb *cb, voi
 	store_send(e->store, sql, (struct store_param[]){STORE_TEXT(text)}, 1, cb, arg);
 }
 
+/* A narrow batch holds what its one unit reports; that of a run without such a unit holds no report. */
 static bool
-is_of(const struct unit *only, const char *run_id, int64_t no)
+is_in(const struct batch *b, const char *run_id, int64_t no)
 {
-	return !only || (no == only->no && strcmp(run_id, only->run->id) == 0);
+	if (!*b->only_run)
+		return true;
+	return b->only && no == b->only->no && strcmp(run_id, b->only_run) == 0;
 }
 
 static void
-send_output(struct engine *e, const struct unit *only)
+send_output(struct engine *e, const struct batch *b)
 {
 	struct record *r = e->record;
 	struct pgarray a[7];
 	size_t n = 0, kept = 0;
 
 	for (size_t i = 0; i < r->chunks_n; i++)
-		n += is_of(only, r->chunks[i].run_id, r->chunks[i].no);
+		n += is_in(b, r->chunks[i].run_id, r->chunks[i].no);
 	if (n == 0)
 		return;
 	pgarray_begin(a, ARRAY_LEN(a), n);
 	for (size_t i = 0; i < r->chunks_n; i++) {
 		struct chunk *c = &r->chunks[i];
-		if (!is_of(only, c->run_id, c->no)) {
+		if (!is_in(b, c->run_id, c->no)) {
 			r->chunks[kept++] = *c;
 			continue;
 		}
@@ -315,7 +318,7 @@ send_output(struct engine *e, const struct unit *only)
 }
 
 static void
-send_host_keys(struct engine *e, const struct unit *only)
+send_host_keys(struct engine *e, const struct batch *b)
 {
 	struct record *r = e->record;
 	_cleanup_json_ json_t *all = r->host_keys, *mine = json_array();
@@ -326,9 +329,8 @@ send_host_keys(struct engine *e, const struct unit *only)
 		return;
 	r->host_keys = json_array();
 	json_array_foreach(all, i, key) json_array_append(
-	    is_of(only, json_get_str(key, "run_id", ""), json_get_int(key, "unit", 0))
-		? mine
-		: r->host_keys,
+	    is_in(b, json_get_str(key, "run_id", ""), json_get_int(key, "unit", 0)) ? mine
+										    : r->host_keys,
 	    key);
 	if (json_array_size(mine) == 0)
 		return;
@@ -538,8 +540,8 @@ record_start(struct engine *e)
 
 	if (b->rows_n > 0 && (r->chunks_n > 0 || r->host_keys || b->units_n > 0))
 		send_lock(e, b);
-	send_output(e, b->only);
-	send_host_keys(e, b->only);
+	send_output(e, b);
+	send_host_keys(e, b);
 	b->only = NULL;
 	if (b->units_n > 0)
 		send_text(e, SQL_ENGINE_RECORD_UNITS, b->units.p, on_units, b);
