@@ -98,5 +98,6 @@ units_scan(void)
 			spare_note(ent->d_name);
 	if (d)
 		closedir(d);
+	spare_stock(X.units_fd);
 	X.adopting--;
 }

@@ -16,6 +16,7 @@
 
 /* What is settled at once (20 s of it) finds room at 400 units/s; a block of 4 KiB each. */
 #define SPARES_MAX 8192
+#define SPARES_AT_START 64
 #define PREFIX "spare."
 
 static unsigned spares[SPARES_MAX], spares_n, next_no = 1;
@@ -40,6 +41,21 @@ spare_note(const char *name)
 	spares[spares_n++] = (unsigned)no;
 	if (no >= next_no)
 		next_no = (unsigned)no + 1;
+}
+
+void
+spare_stock(int units_fd)
+{
+	char name[SPARE_NAME_MAX];
+
+	while (spares_n < SPARES_AT_START) {
+		name_of(name, next_no);
+		_cleanup_fd_ int fd = openat(
+		    units_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (fd < 0)
+			return;
+		spares[spares_n++] = next_no++;
+	}
 }
 
 int

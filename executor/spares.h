@@ -11,6 +11,8 @@
 
 /* A file found at start: a spare one is taken note of. */
 void spare_note(const char *name);
+/* After all were found: so many that the first units need not wait for inodes either. */
+void spare_stock(int units_fd);
 /* Descriptor and name of a spare file, -1 if there is none. What it holds is the last unit's. */
 int spare_take(int units_fd, char name[SPARE_NAME_MAX]);
 /* The file of a finished unit, which no keeper writes to any more. */

@@ -390,18 +390,24 @@ def test_files_of_units_are_used_again_and_keep_nothing(rig):
     first = engine.finish(engine.start('witness', {'steps': 50, 'output_b': 4000}))
     inode = os.stat(rig.unit_file(first.id)).st_ino
     engine.ack(first, now=True)
-    execrig.wait_for('file spare', lambda: any(n.startswith('spare.') for n in os.listdir(units)))
-    spare = next(n for n in os.listdir(units) if n.startswith('spare.'))
-    assert os.path.getsize(os.path.join(units, spare)) == frames.HEAD
-    with open(os.path.join(units, spare), 'ab') as f:  # an executor that died before it had cut it
-        f.write(b'left of another')
+
+    def spares():
+        return {os.stat(path).st_ino: path for n in os.listdir(units) if n.startswith('spare.')
+                for path in [os.path.join(units, n)]}
+    execrig.wait_for('file spare', lambda: inode in spares())
+    execrig.wait_for('file cut', lambda: os.path.getsize(spares()[inode]) == frames.HEAD)
+    before = spares()
+    for path in before.values():  # an executor that died before it had cut them
+        os.truncate(path, frames.HEAD)
+        with open(path, 'ab') as f:
+            f.write(b'left of another')
     engine.close()
     rig.kill()
     rig.start()
     engine = execrig.Engine(rig)
     second = engine.finish(engine.start('witness', {'steps': 1}))
     file = frames.UnitFile(rig.unit_file(second.id))
-    assert os.stat(rig.unit_file(second.id)).st_ino == inode and not os.path.exists(os.path.join(units, spare))
+    assert not os.path.exists(before[os.stat(rig.unit_file(second.id)).st_ino])
     assert [f.type for f in file.frames()][-1] == 'J_RESULT' and file.marks == {'claimed', 'durable'}
     with open(file.path, 'rb') as f:
         data = f.read()
