@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/jsonx.h"
+#include "executor/unitfile.h"
 
 #include "base/banned.h"
 
@@ -264,18 +265,19 @@ dev_child_settle(struct dev *d, struct dev_child *c, int sig, int limit_ms, stru
 	return 0;
 }
 
-/* A unit's keeper by its meta file, 0 if it is gone: it ends when the unit's result is durable. */
+/* A unit's keeper by the unit's file, 0 if it is gone: it ends when the unit's result is durable. */
 static pid_t
 keeper_of(const struct dev *d, const char *unit)
 {
-	_cleanup_free_ char *meta = xasprintf("%s/units/%s/meta", d->node, unit);
-	_cleanup_buf_ struct buf b = {0};
+	_cleanup_free_ char *path = xasprintf("%s/units/%s", d->node, unit);
+	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	_cleanup_json_ json_t *j = NULL;
+	char text[UNIT_KEEPER_B + 1] = "";
 	pid_t pid;
 
-	if (io_read_file(meta, 1 << 20, &b, NULL) < 0)
+	if (fd < 0 || pread(fd, text, UNIT_KEEPER_B, UNIT_KEEPER_AT) <= 0)
 		return 0;
-	j = json_parse(b.p, b.n, &json_limits_request, NULL);
+	j = json_parse(text, strlen(text), &json_limits_request, NULL);
 	pid = (pid_t)json_get_int(j, "keeper_pid", 0);
 	if (pid <= 1 || dev_start_time(pid) != (uint64_t)json_get_int(j, "keeper_start", 0))
 		return 0;

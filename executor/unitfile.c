@@ -21,11 +21,10 @@
 
 #include "base/banned.h"
 
-#define KEEPER_AT 2048
-#define MARKS_AT 3072
+#define MARKS_AT (UNIT_KEEPER_AT + UNIT_KEEPER_B)
 #define RESULT_AT 3080
 
-static const struct json_limits meta_limits = {.size_b = KEEPER_AT, .depth = 4, .tokens = 64};
+static const struct json_limits meta_limits = {.size_b = UNIT_KEEPER_AT, .depth = 4, .tokens = 64};
 
 bool
 unit_id_valid(const char *s)
@@ -63,7 +62,7 @@ write_head(int fd, const struct unit_meta *m, struct err *e)
 	_cleanup_free_ char *text = j ? json_text(j) : NULL;
 	char head[UNIT_HEAD_B] = "";
 
-	if (!text || strlen(text) >= KEEPER_AT)
+	if (!text || strlen(text) >= UNIT_KEEPER_AT)
 		return err_set(e, ERR_INVALID, "identity of unit %s is not UTF-8", m->unit);
 	memcpy(head, text, strlen(text));
 	if (pwrite(fd, head, sizeof(head), 0) != sizeof(head))
@@ -124,8 +123,8 @@ unit_meta_read(int fd, struct unit_meta *out, struct err *e)
 
 	if (pread(fd, head, sizeof(head), 0) != sizeof(head))
 		return err_set(e, ERR_INVALID, "unit's file has no head");
-	j = part_parse(head, KEEPER_AT);
-	keeper = part_parse(head + KEEPER_AT, MARKS_AT - KEEPER_AT);
+	j = part_parse(head, UNIT_KEEPER_AT);
+	keeper = part_parse(head + UNIT_KEEPER_AT, UNIT_KEEPER_B);
 	if (!json_is_object(j))
 		return err_set(e, ERR_INVALID, "unit's identity is not a JSON object");
 	copy_text(m.unit, sizeof(m.unit), j, "unit");
@@ -150,7 +149,7 @@ unit_keeper_write(int fd, pid_t pid, uint64_t start, struct err *e)
 	int n = snprintf(text, sizeof(text), "{\"keeper_pid\":%d,\"keeper_start\":%llu}", (int)pid,
 	    (unsigned long long)start);
 
-	if (pwrite(fd, text, (size_t)n, KEEPER_AT) != n)
+	if (pwrite(fd, text, (size_t)n, UNIT_KEEPER_AT) != n)
 		return err_sys(e, "unit's file");
 	return 0;
 }

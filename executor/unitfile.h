@@ -27,6 +27,9 @@
 #define UNIT_TAG_LEN 32   /* hex digits */
 #define UNIT_NONCE_LEN 64 /* hex digits: 32 bytes, see meet.h */
 #define UNIT_HEAD_B 4096
+/* {"keeper_pid", "keeper_start"}, NULs behind it; `takt dev` reads it too. */
+#define UNIT_KEEPER_AT 2048
+#define UNIT_KEEPER_B 1024
 
 struct unit_meta {
 	char unit[UNIT_ID_MAX + 1];
