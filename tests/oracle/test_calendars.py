@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Takt authors
+"""
+The shipped calendars against the published rules, worked out here once more from the rules themselves
+(2000-2060), and against python3-holidays (2024-2035), where every difference is listed with its reason and
+the rule decides. Recurrence rules against python3-dateutil, some thousands of random ones, of the kinds
+where RFC 5545 is clear and dateutil does not deviate (see random_rule).
+
+The C side is the filter calendar-batch; TAKT_BUILD names the build directory, TAKT_SEED varies the cases,
+TAKT_CASES their number.
+"""
+
+import os
+import random
+import subprocess
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from dateutil.easter import easter
+from dateutil.rrule import rrulestr
+
+BUILD = os.environ.get("TAKT_BUILD", "/work/main/build")
+SEED = int(os.environ.get("TAKT_SEED", "20261122"))
+CASES = int(os.environ.get("TAKT_CASES", "5000"))
+CALENDARS = Path(__file__).parent.parent.parent / "conf/calendars.d"
+FIRST, LAST = 2000, 2060
+EPOCH = date(1970, 1, 1)
+
+
+def ask(lines):
+    done = subprocess.run([f"{BUILD}/tests/oracle/calendar-batch"], input="\n".join(lines) + "\n",
+                          capture_output=True, text=True, check=True)
+    answers = done.stdout.split("\n")[:-1]
+    assert len(answers) == len(lines)
+    return answers
+
+
+def shipped(name, first=FIRST, last=LAST):
+    """The days of a shipped calendar: {date: reason}."""
+    days = [(d - EPOCH).days for d in (date(first, 1, 1), date(last, 12, 31))]
+    [answer] = ask([f"ics\t{CALENDARS / name}.ics\t{days[0]}\t{days[1]}"])
+    assert not answer.startswith("error"), answer
+    out = {}
+    for item in answer.split("\t"):
+        day, reason = item.split("=", 1)
+        out[EPOCH + timedelta(int(day))] = reason
+    return out
+
+
+# --- the rules ------------------------------------------------------------------------------------
+
+
+def nth(year, month, weekday, n):
+    """The n-th weekday (Monday is 0) of a month, -1 the last, by walking its days."""
+    days = [d for d in (date(year, month, 1) + timedelta(i) for i in range(31))
+            if d.month == month and d.weekday() == weekday]
+    return days[n - 1 if n > 0 else n]
+
+
+def us_federal():
+    """5 U.S.C. 6103(a), and (b) for those who work Monday to Friday: Saturday's is the Friday before,
+    Sunday's the Monday after (Executive Order 11582). Inauguration Day counts in the Washington area only:
+    not here; nor days off that a president gives by order."""
+    days = {}
+    for y in range(FIRST, LAST + 2):
+        fixed = {"New Year's Day": date(y, 1, 1), "Independence Day": date(y, 7, 4),
+                 "Veterans Day": date(y, 11, 11), "Christmas Day": date(y, 12, 25)}
+        if y >= 2021:
+            fixed["Juneteenth National Independence Day"] = date(y, 6, 19)
+        for name, d in fixed.items():
+            shift = {5: -1, 6: 1}.get(d.weekday(), 0)
+            days[d + timedelta(shift)] = name + (" (observed)" if shift else "")
+        days[nth(y, 1, 0, 3)] = "Birthday of Martin Luther King, Jr."
+        days[nth(y, 2, 0, 3)] = "Washington's Birthday"
+        days[nth(y, 5, 0, -1)] = "Memorial Day"
+        days[nth(y, 9, 0, 1)] = "Labor Day"
+        days[nth(y, 10, 0, 2)] = "Columbus Day"
+        days[nth(y, 11, 3, 4)] = "Thanksgiving Day"
+    return {d: r for d, r in days.items() if FIRST <= d.year <= LAST}
+
+
+def uk_england_wales():
+    """The list of gov.uk: a holiday on a weekend gives its name to the next weekday that is none yet; the
+    weekend's day itself is not on the list."""
+    days = {}
+    for y in range(FIRST, LAST + 1):
+        fixed = [("New Year's Day", date(y, 1, 1)), ("Christmas Day", date(y, 12, 25)),
+                 ("Boxing Day", date(y, 12, 26))]
+        days.update({d: name for name, d in fixed if d.weekday() < 5})
+        for name, d in fixed:
+            if d.weekday() >= 5:
+                while d.weekday() >= 5 or d in days:
+                    d += timedelta(1)
+                days[d] = f"{name} (substitute day)"
+        days[easter(y) - timedelta(2)] = "Good Friday"
+        days[easter(y) + timedelta(1)] = "Easter Monday"
+        may = {2020: date(2020, 5, 8)}.get(y, nth(y, 5, 0, 1))
+        days[may] = "Early May bank holiday" + (" (VE day)" if y == 2020 else "")
+        spring = {2002: date(2002, 6, 4), 2012: date(2012, 6, 4), 2022: date(2022, 6, 2)}
+        days[spring.get(y, nth(y, 5, 0, -1))] = "Spring bank holiday"
+        days[nth(y, 8, 0, -1)] = "Summer bank holiday"
+    days.update({
+        date(2002, 6, 3): "Golden Jubilee of Elizabeth II", date(2011, 4, 29): "Royal wedding",
+        date(2012, 6, 5): "Diamond Jubilee of Elizabeth II", date(2022, 6, 3): "Platinum Jubilee of Elizabeth II",
+        date(2022, 9, 19): "State Funeral of Elizabeth II", date(2023, 5, 8): "Coronation of Charles III"})
+    return days
+
+
+def target():
+    """The ECB's decisions of 15 July 1999 (for 2000) and 14 December 2000 (from 2002): six days, beside
+    Saturdays and Sundays, none of them moved. 31 December 2001 was closed for the euro cash changeover."""
+    days = {date(2001, 12, 31): "Euro cash changeover"}
+    for y in range(FIRST, LAST + 1):
+        days.update({
+            date(y, 1, 1): "New Year's Day", easter(y) - timedelta(2): "Good Friday",
+            easter(y) + timedelta(1): "Easter Monday", date(y, 5, 1): "Labour Day",
+            date(y, 12, 25): "Christmas Day", date(y, 12, 26): "Christmas holiday"})
+    return days
+
+
+RULES = {"us-federal": us_federal, "uk-england-wales": uk_england_wales, "target": target}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_shipped_days_are_those_of_the_rules(name):
+    expected = RULES[name]()
+    assert len(expected) >= 6 * (LAST - FIRST + 1)
+    assert shipped(name) == expected
+
+
+def test_known_days():
+    """A few days read off published lists, so that rule and calendar cannot err together."""
+    us, uk, ecb = shipped("us-federal"), shipped("uk-england-wales"), shipped("target")
+    for d in "2021-06-18 2021-12-31 2022-06-20 2026-07-03 2027-12-24 2027-12-31 2024-11-28".split():
+        assert date.fromisoformat(d) in us, d
+    for d in "2020-06-19 2026-07-04 2025-01-20+1 2022-01-01 2029-01-20".split():
+        assert "+" in d or date.fromisoformat(d) not in us, d
+    of = lambda days, y: sorted(d.isoformat()[5:] for d in days if d.year == y)
+    assert of(uk, 2022) == "01-03 04-15 04-18 05-02 06-02 06-03 08-29 09-19 12-26 12-27".split()
+    assert of(uk, 2020) == "01-01 04-10 04-13 05-08 05-25 08-31 12-25 12-28".split()
+    assert of(uk, 2002) == "01-01 03-29 04-01 05-06 06-03 06-04 08-26 12-25 12-26".split()
+    assert of(ecb, 2024) == "01-01 03-29 04-01 05-01 12-25 12-26".split()
+    assert len(of(ecb, 2000)) == 6 and len(of(ecb, 2001)) == 7
+
+
+def test_the_generator_writes_what_is_shipped(tmp_path):
+    tool = CALENDARS.parent.parent / "tools/gen-calendars"
+    subprocess.run(["/usr/bin/python3", tool, tmp_path], check=True)
+    for name in RULES:
+        assert (tmp_path / f"{name}.ics").read_bytes() == (CALENDARS / f"{name}.ics").read_bytes()
+
+
+# --- python3-holidays -----------------------------------------------------------------------------
+
+HOLIDAYS_YEARS = range(2024, 2036)
+
+
+def peer_days(make):
+    holidays = pytest.importorskip("holidays")
+    return set(make(holidays)), holidays.__version__
+
+
+def compare(name, make, missing, extra):
+    """missing(day), extra(day): why the peer lacks a day of ours or has one more; None: no reason."""
+    peer, version = peer_days(make)
+    ours = set(shipped(name, HOLIDAYS_YEARS[0], HOLIDAYS_YEARS[-1]))
+    peer = {d for d in peer if d.year in HOLIDAYS_YEARS}
+    listed = sorted([(d, "ours only", missing(d)) for d in ours - peer]
+                    + [(d, "holidays only", extra(d)) for d in peer - ours])
+    print(f"{name}: {len(ours)} days, {len(ours & peer)} in common, holidays {version}")
+    for d, side, why in listed:
+        print(f"  {d} {d:%a} {side}: {why}")
+    assert [x for x in listed if not x[2]] == []
+    assert len(ours & peer) > len(ours) * 3 // 4
+
+
+def test_us_like_python_holidays():
+    def missing(d):
+        if d.month == 6 and d.day in (18, 19, 20):
+            return "Juneteenth is law since 2021, this release is older"
+
+    def extra(d):
+        if d.weekday() >= 5:
+            return "the date itself on a weekend: the day off is the observed one"
+
+    compare("us-federal", lambda h: h.UnitedStates(years=HOLIDAYS_YEARS), missing, extra)
+
+
+def test_uk_like_python_holidays():
+    def extra(d):
+        if d.weekday() >= 5:
+            return "the date itself on a weekend: the bank holiday is the substitute day"
+
+    compare("uk-england-wales", lambda h: h.England(years=HOLIDAYS_YEARS), lambda d: None, extra)
+
+
+def test_target_like_python_holidays():
+    compare("target", lambda h: h.EuropeanCentralBank(years=HOLIDAYS_YEARS), lambda d: None, lambda d: None)
+
+
+# --- recurrence rules -----------------------------------------------------------------------------
+
+FREQS = ["YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY", "SECONDLY"]
+WEEKDAYS = ["MO", "TU", "WE", "TH", "FR", "SA", "SU"]
+# How far dateutil is made to walk: it tries each period, in Python.
+REACH = {"YEARLY": timedelta(365 * 60), "MONTHLY": timedelta(365 * 30), "WEEKLY": timedelta(365 * 15),
+         "DAILY": timedelta(365 * 10), "HOURLY": timedelta(200), "MINUTELY": timedelta(4), "SECONDLY": timedelta(hours=3)}
+
+
+def some(r, values, most=4):
+    return ",".join(map(str, sorted(r.sample(values, r.randint(1, most)))))
+
+
+def random_rule(r):
+    """
+    A random rule of the kind where RFC 5545 is clear and dateutil follows it. Left out: plain and numbered
+    weekdays together (dateutil takes what fits both, RFC 5545 says or); numbers beside BYMONTHDAY,
+    BYYEARDAY or BYWEEKNO; BYWEEKNO without BYDAY (dateutil: all seven days; RFC 5545: the weekday of DTSTART), and
+    counted from the end but for -1; BYSETPOS of a week that DTSTART is inside of (dateutil counts from
+    DTSTART on).
+    """
+    freq = r.choice(FREQS)
+    sub = freq in FREQS[4:]
+    parts = [f"FREQ={freq}"]
+    by = 0
+    if r.random() < 0.5:
+        parts.append(f"INTERVAL={r.choice([2, 3, 4, 5, 7, 12, 90])}")
+    if r.random() < 0.3:
+        parts.append(f"WKST={r.choice(WEEKDAYS)}")
+
+    def add(text, chance):
+        nonlocal by
+        if r.random() < chance:
+            parts.append(text)
+            by += 1
+            return True
+        return False
+
+    both_ends = lambda n: [*range(1, n + 1), *range(-n, 0)]
+    months = add(f"BYMONTH={some(r, range(1, 13))}", 0.3)
+    numbered = False
+    if freq == "YEARLY" and r.random() < 0.25:
+        add(f"BYWEEKNO={some(r, [-1, *range(1, 54)])}", 1)
+        add(f"BYDAY={some(r, WEEKDAYS)}", 1)
+    else:
+        if freq in ("YEARLY", "MONTHLY") and r.random() < 0.3:
+            most = 5 if freq == "MONTHLY" or months else 53
+            numbered = add("BYDAY=" + ",".join(
+                f"{r.choice(both_ends(most))}{d}" for d in r.sample(WEEKDAYS, r.randint(1, 3))), 1)
+        else:
+            add(f"BYDAY={some(r, WEEKDAYS)}", 0.4)
+        if freq != "WEEKLY" and not numbered:
+            add(f"BYMONTHDAY={some(r, both_ends(31))}", 0.25)
+        if freq in ("YEARLY", *FREQS[4:]) and not numbered:
+            add(f"BYYEARDAY={some(r, both_ends(366), 30)}", 0.15)
+    add(f"BYHOUR={some(r, range(24))}", 0.25)
+    add(f"BYMINUTE={some(r, range(60))}", 0.25)
+    add(f"BYSECOND={some(r, range(60))}", 0.2)
+    if by and freq != "WEEKLY":
+        add(f"BYSETPOS={some(r, both_ends(r.choice([2, 5, 40])), 3)}", 0.2)
+    start = datetime(1990, 1, 1) + timedelta(seconds=r.randrange(50 * 365 * 86400))
+    if r.random() < 0.5:
+        start = start.replace(minute=0, second=0)
+    if r.random() < 0.2 and not sub:
+        parts.append(f"COUNT={r.randint(1, 40)}")
+    else:
+        parts.append(f"UNTIL={start + REACH[freq]:%Y%m%dT%H%M%S}")
+    return start, ";".join(r.sample(parts, len(parts)))
+
+
+def seconds(t):
+    return (t - datetime(1970, 1, 1)) // timedelta(seconds=1)
+
+
+def by_dateutil(start, rule, after, n):
+    """The first n after `after`; None: dateutil cannot (a COUNT that is never reached would walk to 9999)."""
+    out = []
+    try:
+        peer = rrulestr(rule, dtstart=start)
+    except ValueError:  # no time of day can match: dateutil refuses, we say never
+        return []
+    for t in peer:
+        if t > start + REACH[rule.split("FREQ=")[1].split(";")[0]]:
+            return None
+        if t > after:
+            out.append(seconds(t))
+        if len(out) == n:
+            break
+    return out
+
+
+def test_random_rules_like_dateutil():
+    r = random.Random(SEED)
+    cases, lines = [], []
+    while len(cases) < CASES:
+        start, rule = random_rule(r)
+        if "COUNT" in rule and ("BYSETPOS" in rule or "BYDAY" in rule or "BYMONTHDAY" in rule):
+            continue  # may never be reached
+        freq = rule.split("FREQ=")[1].split(";")[0]
+        after = start + REACH[freq] * r.choice([-0.01, 0, 0.1, 0.5, 0.9])
+        after = after.replace(microsecond=0)
+        cases.append((start, rule, after))
+        lines.append(f"rrule\tDTSTART:{start:%Y%m%dT%H%M%S}|RRULE:{rule}\t{seconds(after)}\t20")
+    hits = skipped = 0
+    for (start, rule, after), line, answer in zip(cases, lines, ask(lines)):
+        assert not answer.startswith("error"), f"{line}: {answer}"
+        expected = by_dateutil(start, rule, after, 20)
+        if expected is None:
+            skipped += 1
+            continue
+        ours = [int(x) for x in answer.split()]
+        assert ours == expected, f"{line}\nours   {ours[:5]}\npeer   {expected[:5]}"
+        hits += bool(ours)
+    print(f"{len(cases)} rules, {hits} with occurrences, {skipped} not walked by dateutil, seed {SEED}")
+    assert hits > len(cases) // 4 and skipped < len(cases) // 10
