@@ -43,7 +43,8 @@ check(const struct calendar_days *d, const struct ical_report *r, int64_t first,
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	static const char *const zones[] = {NULL, "Europe/Berlin", "Pacific/Apia", "America/St_Johns"};
+	static const char *const zones[] = {
+	    NULL, "Europe/Berlin", "Pacific/Apia", "America/St_Johns"};
 	struct calendar_days days = {0};
 	struct ical_report report;
 	struct err e = ERR_INIT;

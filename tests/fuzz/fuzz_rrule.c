@@ -42,8 +42,8 @@ check(const char *text)
 	/* From the end backwards, and from a second before: the same times. */
 	for (int i = n - 1; i >= 0; i--) {
 		believe(rrule_next_local(r, times[i] - 1, &again) && again == times[i]);
-		believe(i + 1 == n ||
-			(rrule_next_local(r, times[i], &again) && again == times[i + 1]));
+		believe(
+		    i + 1 == n || (rrule_next_local(r, times[i], &again) && again == times[i + 1]));
 	}
 	believe(!rrule_next_local(r, INT64_MAX, &again));
 }
