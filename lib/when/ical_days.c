@@ -213,19 +213,30 @@ except_overrides(struct import *m, const struct ical_event *v, struct timing *t)
 	return 0;
 }
 
+/* Some programs write a DTSTART that their own rule does not match: people should know. */
+static void
+check_start(struct import *m, const struct ical_event *v, const struct recur *r)
+{
+	struct recur only = *r;
+	struct recur_walk walk = {0};
+	int64_t at;
+
+	only.until = only.start;
+	if (!recur_next(&only, &walk, only.start - 1, &at))
+		ical_note(m->report, v->line, "DTSTART does not match RRULE and does not count");
+}
+
 static int
 read_rule(struct import *m, const struct ical_event *v, struct timing *t)
 {
 	struct recur *r = &t->dates.rule;
-	int64_t end = (m->last_day + 2) * DAY_S, first;
-	struct recur_walk walk = {0};
+	int64_t end = (m->last_day + 2) * DAY_S;
 	int rc = recur_parse(v->rule.value.p, v->rule.value.n, t->start, t->is_date,
 	    t->base ? t->base : zone_utc(), r, m->e);
 
 	if (rc < 0)
 		return err_push(m->e, "line %d", v->rule.number);
-	if (!recur_next(r, &walk, t->start - 1, &first) || first != t->start)
-		ical_note(m->report, v->line, "DTSTART does not match RRULE and does not count");
+	check_start(m, v, r);
 	if (r->until > end)
 		r->until = end;
 	t->dates.has_rule = true;
