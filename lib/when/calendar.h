@@ -17,8 +17,8 @@
 
 struct calendar;
 
-/* Days of civil.h in any order, copied with their reasons (reasons, or one of them, may be NULL). Of a
- * day that is there twice the first reason counts that is not empty. */
+/* Days of civil.h in any order, copied with their reasons (reasons, or one of them, may be NULL).
+ * Of a day that is there twice the first reason counts that is not empty. */
 struct calendar *calendar_new(
     const char *name, size_t n, const int64_t *days, const char *const *reasons);
 void calendar_free(struct calendar *c);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * A rule with its exceptions: what DTSTART, RRULE, RDATE and EXDATE of one event or schedule come to,
- * on local time. Shared by rrule.c and ical.c.
+ * A rule with its exceptions: what DTSTART, RRULE, RDATE and EXDATE of one event or schedule come
+ * to, on local time. Shared by rrule.c and ical.c.
  */
 #pragma once
 

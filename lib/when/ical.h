@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * The days of an iCalendar file (RFC 5545): RRULE, RDATE, EXDATE, RECURRENCE-ID, events of several days,
- * all day or timed. Used by `takt calendar check` and by the gateway's import, which stores the days as
- * rows; nothing else in Takt reads iCalendar.
+ * The days of an iCalendar file (RFC 5545): RRULE, RDATE, EXDATE, RECURRENCE-ID, events of several
+ * days, all day or timed. Used by `takt calendar check` and by the gateway's import, which stores
+ * the days as rows; nothing else in Takt reads iCalendar.
  *
- * A file is taken whole or refused whole: one that is cut off, too large, too deep or not a calendar
- * gives an error that names the line, never some of its days.
+ * A file is taken whole or refused whole: one that is cut off, too large, too deep or not a
+ * calendar gives an error that names the line, never some of its days.
  */
 #pragma once
 
@@ -52,10 +52,10 @@ struct ical_report {
 };
 
 /*
- * Days from first_day to last_day (civil.h). A timed event counts on each day that it touches as the
- * clock in `zone` shows it; zone NULL, or a floating time: as it is written. Times with a TZID that is
- * no IANA name are refused. On failure *out and *report are untouched. Bounded: below a second for
- * the worst file found.
+ * Days from first_day to last_day (civil.h). A timed event counts on each day that it touches as
+ * the clock in `zone` shows it; zone NULL, or a floating time: as it is written. Times with a TZID
+ * that is no IANA name are refused. On failure *out and *report are untouched. Bounded: below a
+ * second for the worst file found.
  */
 int ical_read(const char *text, size_t n, int64_t first_day, int64_t last_day,
     const struct zone *zone, struct calendar_days *out, struct ical_report *report, struct err *e);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * The text level of RFC 5545: content lines, parameters, dates, durations. Shared by rrule.c, recur_parse.c and
- * ical.c. Nothing here allocates but the unfolded copy.
+ * The text level of RFC 5545: content lines, parameters, dates, durations. Shared by rrule.c,
+ * recur_parse.c and ical.c. Nothing here allocates.
  */
 #pragma once
 

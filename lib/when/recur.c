@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * See recur.h. From DAILY on the walk goes from period to period (day, week, month, year) and keeps
- * the days of one; a day belongs to it if every part of the rule allows it. Below DAILY it goes from
- * unit to unit and jumps over days, hours and minutes that the rule does not allow.
+ * See recur.h. From DAILY on the walk goes from period to period (day, week, month, year) and
+ * keeps the days of one; a day belongs to it if every part of the rule allows it. Below DAILY it
+ * goes from unit to unit and jumps over days, hours and minutes that the rule does not allow.
  */
 #include "when/recur.h"
 
@@ -66,7 +66,7 @@ bit_of(const uint64_t *bits, int64_t n)
 	return bits[n / 64] >> (n % 64) & 1;
 }
 
-/* 2MO is the second Monday of the month, or of the year if the rule is YEARLY and names no month. */
+/* 2MO is the second Monday of the month; of the year if the rule is YEARLY and names no month. */
 static bool
 nth_matches(const struct recur *r, int64_t day, const struct civil *c, int weekday)
 {

@@ -33,8 +33,8 @@ enum recur_freq {
 	RECUR_YEARLY,
 };
 
-/* Bit n is the value n (0 is Sunday); no bit of a date part: any. The parser has put in what DTSTART
- * says where the rule is silent, so second, minute and hour are never empty. */
+/* Bit n is the value n (0 is Sunday); no bit of a date part: any. The parser has put in what
+ * DTSTART says where the rule is silent, so second, minute and hour are never empty. */
 struct recur {
 	enum recur_freq freq;
 	int64_t interval;

@@ -391,7 +391,8 @@ gcd(int64_t a, int64_t b)
 	return a;
 }
 
-/* Below DAILY the interval reaches only some times of the day, ever: is one of the rule's among them? */
+/* Below DAILY the interval reaches only some times of the day, ever: is one of the rule's among
+ * them? */
 static bool
 is_reachable(const struct recur *r)
 {
@@ -410,8 +411,8 @@ is_reachable(const struct recur *r)
 	return false;
 }
 
-/* COUNT becomes UNTIL: counted here once, not at every question. Rules below DAILY that seldom hit a time
- * that they name could take long: those are refused. */
+/* COUNT becomes UNTIL: counted here once, not at every question. Rules below DAILY that seldom hit
+ * a time that they name could take long: those are refused. */
 static int
 count_off(struct parse *p)
 {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * A schedule of kind rrule: DTSTART, one RRULE and any number of EXDATE and RDATE, one a line, as in
- * RFC 5545, on floating local time. Used by when.c, which lays the rules for clock changes over it.
+ * A schedule of kind rrule: DTSTART, one RRULE and any number of EXDATE and RDATE, one a line, as
+ * in RFC 5545, on floating local time. Used by when.c, which lays the rules for clock changes over
+ * it.
  *
- * DTSTART counts only if the rule matches it. RDATE adds, EXDATE takes away and wins; an EXDATE that
- * is a date takes the whole day away.
+ * DTSTART counts only if the rule matches it. RDATE adds, EXDATE takes away and wins; an EXDATE
+ * that is a date takes the whole day away.
  */
 #pragma once
 
@@ -20,8 +21,8 @@
 struct rrule;
 
 /*
- * Times in UTC are refused. ERR_INVALID or ERR_TOO_BIG; the error's field is the part that is wrong:
- * "DTSTART", "BYDAY", "EXDATE", or "" for the text as a whole.
+ * Times in UTC are refused. ERR_INVALID or ERR_TOO_BIG; the error's field is the part that is
+ * wrong: "DTSTART", "BYDAY", "EXDATE", or "" for the text as a whole.
  */
 struct rrule *rrule_new(const char *text, struct err *e);
 void rrule_free(struct rrule *r);

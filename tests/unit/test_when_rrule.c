@@ -26,7 +26,8 @@ at(const char *stamp)
 	return t;
 }
 
-/* The first n occurrences after `after`, as text: "01-05 09:00, 01-07 09:00". "!" at the end of a rule. */
+/* The first n occurrences after `after`, as text: "01-05 09:00, 01-07 09:00". "!" at the end of a
+ * rule. */
 static void
 check(const char *text, const char *after, int n, const char *expected)
 {
