@@ -6,7 +6,7 @@
 #include "when/ical.h"
 #include "when/ical_text.h"
 
-/* The lines of a VEVENT that matter; name.p is NULL where there is none. They point into the text. */
+/* Lines of a VEVENT that matter; where there is none name.p is NULL. They point into the text. */
 struct ical_event {
 	int line;
 	bool is_cancelled;
