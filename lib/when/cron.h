@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * Cron expressions of five fields, or six with seconds first, and their next occurrence in a time
- * zone. The rules, cronie's made exact, are in README.md. Used by the engine (schedules), the gateway's checks and `takt
- * cron`.
+ * zone. The grammar and the rules, cronie's made exact, are in README.md. Used by the engine
+ * (schedules), the gateway's checks, `takt cron` and when.c.
  *
  * A struct cron is a plain value: copy it, keep it, nothing to free. No clock is read here.
  */
@@ -15,16 +15,18 @@
 
 #include "base/err.h"
 
+#include "when/days.h"
+
 #define CRON_TEXT_MAX 256
 
 struct zone;
 
-/* One bit a legal value; day_of_week 0 is Sunday. *_star: the field's text starts with `*`.
- * Of a five field expression second is second 0. */
+/* One bit a legal value. *_star: the field's text starts with `*`. Of a five field expression second is second 0. */
 struct cron {
 	uint64_t second, minute;
-	uint32_t hour, day_of_month, month, day_of_week;
-	bool minute_star, hour_star, day_of_month_star, day_of_week_star;
+	uint32_t hour;
+	bool minute_star, hour_star;
+	struct day_rule days;
 };
 
 /* What to do with local times that a clock change skips or repeats; zero is the default. */
@@ -39,13 +41,14 @@ struct cron_policy {
 struct cron_occurrence {
 	int64_t utc;
 	bool is_moved;  /* its local times did not exist: it stands at the end of the gap */
-	bool is_repeat; /* its local time had been on the clock before, and a change turned it back
-			 */
+	bool is_repeat; /* its local time was on the clock before, and a change turned it back */
 };
 
 /* Parse; *out is untouched on failure. The error's field is one of "second", "minute", "hour", "day of
  * month", "month", "day of week" or "" (the expression as a whole). */
 int cron_parse(const char *text, struct cron *out, struct err *e);
+/* The same with the key that H hashes, such as a task's id; NULL (as in cron_parse()): H is refused. */
+int cron_parse_keyed(const char *text, const char *hash_key, struct cron *out, struct err *e);
 
 /* "run_at_gap_end" | "skip", "first" | "second" | "both". */
 int cron_gap_parse(const char *s, enum cron_gap *out, struct err *e);
@@ -53,6 +56,9 @@ int cron_fold_parse(const char *s, enum cron_fold *out, struct err *e);
 
 /* True if the expression follows the wall clock through clock changes, whatever the policy says. */
 bool cron_follows_clock(const struct cron *c);
+
+/* The first local second in [from, end) that matches, local time written as if it were UTC; INT64_MAX if none. */
+int64_t cron_next_local(const struct cron *c, int64_t from, int64_t end);
 
 /* The first occurrence strictly after after_utc; false if there never is one (within the years that
  * RFC 3339 can write). Bounded: at most one calendar cycle of 400 years is searched. */

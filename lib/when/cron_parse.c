@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * The grammar: five fields, or six with seconds first; a field is a list of parts joined by commas; a part is `*`, a value or
- * a range, the first and the last with an optional /step. Every error says which field, which
- * characters and where (counted from 1), and what would be legal.
+ * The grammar: five fields, or six with seconds first; a field is a list of parts joined by commas;
+ * a part is `*`, a value or a range, the first and the last with an optional /step, or one of the
+ * signs of cron_sign.c. Every error says which field, which characters and where (counted from 1),
+ * and what would be legal.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -22,23 +23,26 @@ static const char *const month_names[] = {
 static const char *const weekday_names[] = {"SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", NULL};
 
 const struct cron_field_info cron_fields[FIELD_COUNT] = {
-    {"second", 0, 59, NULL,
-	"Seconds are 0 to 59: one (5), a range (0-30), a list (0,15,30), * or steps (*/5, "
-	"0-30/5)."},
-    {"minute", 0, 59, NULL,
-	"Minutes are 0 to 59: one (5), a range (0-30), a list (0,15,30), * or steps (*/5, "
-	"0-30/5)."},
-    {"hour", 0, 23, NULL,
-	"Hours are 0 to 23: one (2), a range (8-17), a list (2,14), * or steps (*/2, 8-17/3)."},
-    {"day of month", 1, 31, NULL,
-	"Days of the month are 1 to 31: one (1), a range (1-7), a list (1,15), * or steps (*/2, "
-	"1-15/7)."},
-    {"month", 1, 12, month_names,
-	"Months are 1 to 12 or JAN to DEC: one (3), a range (JUN-AUG), a list (1,7), * or steps "
-	"(*/3)."},
-    {"day of week", 0, 7, weekday_names,
+    {"second", 0, 59, 59, NULL,
+	"Seconds are 0 to 59: one (5), a range (0-30, 50-10), a list (0,15,30), * or steps (*/5, "
+	"0-30/5); H, H(0-29) and H/15 are picked by the task's id."},
+    {"minute", 0, 59, 59, NULL,
+	"Minutes are 0 to 59: one (5), a range (0-30, 50-10), a list (0,15,30), * or steps (*/5, "
+	"0-30/5); H, H(0-29) and H/15 are picked by the task's id."},
+    {"hour", 0, 23, 23, NULL,
+	"Hours are 0 to 23: one (2), a range (8-17, 22-4), a list (2,14), * or steps (*/2, "
+	"8-17/3); H, H(0-7) and H/6 are picked by the task's id."},
+    {"day of month", 1, 31, 28, NULL,
+	"Days of the month are 1 to 31: one (1), a range (1-7, 28-3), a list (1,15), * or steps "
+	"(*/2, 1-15/7); L is the last, L-2 two days before it, 15W the weekday nearest to the "
+	"15th, LW the last weekday, ? any; H picks one of 1 to 28."},
+    {"month", 1, 12, 12, month_names,
+	"Months are 1 to 12 or JAN to DEC: one (3), a range (JUN-AUG, NOV-FEB), a list (1,7), * or "
+	"steps (*/3); H is picked by the task's id."},
+    {"day of week", 0, 7, 6, weekday_names,
 	"Days of the week are 0 to 7 (0 and 7 are Sunday) or SUN to SAT: one (1), a range "
-	"(MON-FRI), a list (1,3), * or steps (*/2)."},
+	"(MON-FRI, FRI-MON), a list (1,3), * or steps (*/2); FRI#2 is the second Friday of the "
+	"month, 5L or FRIL the last, ? any; H is picked by the task's id."},
 };
 
 static const struct {
@@ -53,58 +57,29 @@ static const struct {
     {"@annually", "0 0 1 1 *"},
 };
 
-/* One field's text inside the whole expression. */
-struct span {
-	const char *p, *end;
-};
-
-struct parser {
-	const char *text; /* the whole expression, for positions */
-	const struct cron_field_info *field;
-	struct err *e;
-};
-
 /* What a part says before its step is applied. */
 struct range {
-	int lo, hi;
+	int lo, hi; /* hi < lo: it runs on over the end of the field's values */
 	bool takes_step;
 };
 
-/* Printable copy of a few characters for a message. */
-static const char *
-shown(const char *p, const char *end, char buf[64])
+int
+cron_bad(const struct cron_parser *ps, const char *p, const char *end, const char *why)
 {
-	size_t n = 0;
-
-	for (; p < end && n < 36; p++)
-		n += (size_t)snprintf(buf + n, 64 - n,
-		    isprint((unsigned char)*p) ? "%c" : "\\x%02x", (unsigned char)*p);
-	if (p < end)
-		n += (size_t)snprintf(buf + n, 64 - n, "...");
-	buf[n] = 0;
-	return buf;
+	return scan_bad(ps->at, p, end, ps->field->name, why, ps->field->legal);
 }
 
-static int
-bad(const struct parser *ps, const char *p, const char *end, const char *why)
-{
-	char buf[64];
-
-	err_set(ps->e, ERR_INVALID, "'%s' at position %d (%s) %s", shown(p, end, buf),
-	    (int)(p - ps->text) + 1, ps->field->name, why);
-	err_field(ps->e, "%s", ps->field->name);
-	err_hint(ps->e, "%s", ps->field->legal);
-	return -ERR_INVALID;
-}
-
-/* Other dialects' signs deserve a plainer word than "not a value". */
+/* Signs in a wrong place deserve a plainer word than "not a value". */
 static const char *
 why_not(const char *p, const char *end, const char *otherwise)
 {
 	while (p < end && isdigit((unsigned char)*p))
 		p++;
-	if (p < end && (strchr("#?~", *p) || (end - p <= 2 && strchr("LlWwHh", *p))))
-		return "is not supported: L, W, H, #, ? and ~ are other dialects' signs";
+	if (p < end && *p == '~')
+		return "is not supported: a random time is H, which stays the same for a task";
+	if (p < end && (strchr("#?", *p) || (end - p <= 2 && strchr("LlWw", *p))))
+		return "is not for this place: L and ? are for days of month and week, W for days "
+		       "of the month, # for days of the week";
 	return otherwise;
 }
 
@@ -117,9 +92,8 @@ name_value(const struct cron_field_info *f, const char *p, const char *end)
 	return -1;
 }
 
-/* A number or a name; the end of the token is handed back in *p. */
-static int
-take_value(const struct parser *ps, const char **p, const char *end, int *out)
+int
+cron_take_value(const struct cron_parser *ps, const char **p, const char *end, int *out)
 {
 	const char *start = *p, *q = start;
 	int v = 0;
@@ -127,29 +101,28 @@ take_value(const struct parser *ps, const char **p, const char *end, int *out)
 	while (q < end && isalnum((unsigned char)*q))
 		q++;
 	if (q == start && start == end)
-		return bad(ps, start - 1, start, "lacks a value after it");
+		return cron_bad(ps, start - 1, start, "lacks a value after it");
 	if (q == start)
-		return bad(ps, start, end, why_not(start, end, "is not a value"));
+		return cron_bad(ps, start, end, why_not(start, end, "is not a value"));
 	*p = q;
 	*out = name_value(ps->field, start, q);
 	if (*out >= 0)
 		return 0;
 	for (const char *d = start; d < q; d++) {
 		if (!isdigit((unsigned char)*d))
-			return bad(ps, start, q, why_not(start, q, "is not a value of this field"));
+			return cron_bad(ps, start, q, why_not(start, q, "is not a value of this field"));
 		if (v < 10000)
 			v = v * 10 + (*d - '0');
 	}
 	if (v < ps->field->lo || v > ps->field->hi)
-		return bad(ps, start, q, "is out of range");
+		return cron_bad(ps, start, q, "is out of range");
 	*out = v;
 	return 0;
 }
 
 static int
-take_range(const struct parser *ps, const char **p, const char *end, struct range *r)
+take_range(const struct cron_parser *ps, const char **p, const char *end, struct range *r)
 {
-	const char *start = *p, *high;
 	int e;
 
 	if (*p < end && **p == '*') {
@@ -157,80 +130,92 @@ take_range(const struct parser *ps, const char **p, const char *end, struct rang
 		*r = (struct range){ps->field->lo, ps->field->hi, true};
 		return 0;
 	}
-	if ((e = take_value(ps, p, end, &r->lo)) < 0)
+	if ((e = cron_take_value(ps, p, end, &r->lo)) < 0)
 		return e;
 	r->hi = r->lo;
 	r->takes_step = *p < end && **p == '-';
 	if (!r->takes_step)
 		return 0;
-	high = ++*p;
-	if ((e = take_value(ps, p, end, &r->hi)) < 0)
-		return e;
-	/* "FRI-SUN" can only mean the Sunday that ends the week. */
-	if (r->hi == 0 && r->lo > 0 && name_value(ps->field, high, *p) == 0)
-		r->hi = 7;
-	if (r->hi < r->lo)
-		return bad(ps, start, *p, "is a range that runs backwards");
-	return 0;
+	(*p)++;
+	return cron_take_value(ps, p, end, &r->hi);
 }
 
+/* How many values the field has; Sunday stands twice in the week's range. */
 static int
-take_step(const struct parser *ps, const char **p, const char *end, const struct range *r,
-    const char *part, int *out)
+value_count(const struct cron_field_info *f)
+{
+	return f->hi - f->lo + (f->hi == 7 ? 0 : 1);
+}
+
+int
+cron_take_step(const struct cron_parser *ps, const char **p, const char *end, int *out)
 {
 	const char *start = *p;
-	/* Sunday stands twice in the week's range. */
-	int count = ps->field->hi - ps->field->lo + (ps->field->hi == 7 ? 0 : 1);
 	int v = 0;
 
 	*out = 1;
 	if (*p == end || **p != '/')
 		return 0;
-	if (!r->takes_step)
-		return bad(
-		    ps, part, end, "puts a step on a single value: write a range such as 5-59/15");
 	for ((*p)++; *p < end && isdigit((unsigned char)**p); (*p)++)
 		if (v < 10000)
 			v = v * 10 + (**p - '0');
 	if (v < 1)
-		return bad(ps, start, end, "is not a step of 1 or more");
-	if (v > count)
-		return bad(ps, start, end, "is a step larger than the field has values");
+		return cron_bad(ps, start, end, "is not a step of 1 or more");
+	if (v > value_count(ps->field))
+		return cron_bad(ps, start, end, "is a step larger than the field has values");
 	*out = v;
 	return 0;
 }
 
+static void
+set_range(const struct cron_field_info *f, struct range r, int step, uint64_t *bits)
+{
+	int count = value_count(f);
+
+	if (r.lo == 7 && f->hi == 7)
+		r = (struct range){0, r.hi % 7, r.takes_step};
+	if (r.hi < r.lo)
+		r.hi += count;
+	for (int v = r.lo; v <= r.hi; v += step)
+		*bits |= UINT64_C(1) << (v > f->hi ? v - count : v);
+}
+
 /* One part of a list, from p up to a comma or the field's end. */
 static int
-parse_part(const struct parser *ps, const char *p, const char *end, uint64_t *bits)
+parse_part(const struct cron_parser *ps, const char *p, const char *end, struct cron_value *v)
 {
 	const char *part = p;
 	struct range r;
 	int e, step;
 
 	if (p == end) {
-		const char *comma = p > ps->text && p[-1] == ',' ? p - 1 : p;
+		const char *comma = p > ps->at->text && p[-1] == ',' ? p - 1 : p;
 
-		return bad(ps, comma, comma + 1, "leaves a part of the list empty");
+		return cron_bad(ps, comma, comma + 1, "leaves a part of the list empty");
 	}
-	if ((e = take_range(ps, &p, end, &r)) < 0 ||
-	    (e = take_step(ps, &p, end, &r, part, &step)) < 0)
+	if ((e = cron_sign(ps, p, end, v)) != 0)
+		return e < 0 ? e : 0;
+	if ((e = take_range(ps, &p, end, &r)) < 0)
+		return e;
+	if (p < end && *p == '/' && !r.takes_step)
+		return cron_bad(
+		    ps, part, end, "puts a step on a single value: write a range such as 5-59/15");
+	if ((e = cron_take_step(ps, &p, end, &step)) < 0)
 		return e;
 	if (p < end)
-		return bad(ps, p, end, why_not(p, end, "is not understood here"));
-	for (int v = r.lo; v <= r.hi; v += step)
-		*bits |= UINT64_C(1) << v;
+		return cron_bad(ps, p, end, why_not(p, end, "is not understood here"));
+	set_range(ps->field, r, step, &v->bits);
 	return 0;
 }
 
 static int
-parse_field(const struct parser *ps, struct span s, uint64_t *bits)
+parse_field(const struct cron_parser *ps, struct cron_value *v)
 {
-	const char *p = s.p;
+	const char *p = ps->span.p;
 
 	for (;;) {
-		const char *comma = memchr(p, ',', (size_t)(s.end - p));
-		int e = parse_part(ps, p, comma ? comma : s.end, bits);
+		const char *comma = memchr(p, ',', (size_t)(ps->span.end - p));
+		int e = parse_part(ps, p, comma ? comma : ps->span.end, v);
 
 		if (e < 0 || !comma)
 			return e;
@@ -240,7 +225,7 @@ parse_field(const struct parser *ps, struct span s, uint64_t *bits)
 
 /* Returns how many fields there are; fills the first FIELD_COUNT. */
 static int
-split(const char *text, struct span spans[FIELD_COUNT])
+split(const char *text, struct cron_span spans[FIELD_COUNT])
 {
 	int n = 0;
 
@@ -249,7 +234,7 @@ split(const char *text, struct span spans[FIELD_COUNT])
 		if (!*p)
 			return n;
 		if (n < FIELD_COUNT)
-			spans[n] = (struct span){p, p + strcspn(p, " \t")};
+			spans[n] = (struct cron_span){p, p + strcspn(p, " \t")};
 		p += strcspn(p, " \t");
 		n++;
 	}
@@ -268,7 +253,7 @@ bad_count(int n, struct err *e)
 
 /* A macro's meaning; NULL and *e if text is none. */
 static const char *
-expand_macro(struct span s, struct err *e)
+expand_macro(struct cron_span s, struct err *e)
 {
 	char buf[64];
 
@@ -276,18 +261,48 @@ expand_macro(struct span s, struct err *e)
 		if (strlen(macros[i].name) == (size_t)(s.end - s.p) &&
 		    strncasecmp(macros[i].name, s.p, (size_t)(s.end - s.p)) == 0)
 			return macros[i].meaning;
-	err_set(e, ERR_INVALID, "cron macro '%s' is not known", shown(s.p, s.end, buf));
-	err_hint(
-	    e, "Macros are @hourly, @daily, @midnight, @weekly, @monthly, @yearly and @annually.");
+	err_set(e, ERR_INVALID, "cron macro '%s' is not known", scan_shown(s.p, s.end, buf));
+	err_hint(e, "Macros are @hourly, @daily, @midnight, @weekly, @monthly, @yearly and "
+		    "@annually; in a schedule also @every 90s.");
 	return NULL;
 }
 
-int
-cron_parse(const char *text, struct cron *out, struct err *e)
+static bool
+starts_with(struct cron_span s, const char *any_of)
 {
-	struct span spans[FIELD_COUNT];
-	uint64_t bits[FIELD_COUNT] = {0};
+	return strchr(any_of, *s.p) != NULL;
+}
+
+static struct cron
+assemble(const struct cron_value v[FIELD_COUNT], const struct cron_span spans[FIELD_COUNT])
+{
+	const struct cron_value *month_day = &v[FIELD_DAY_OF_MONTH], *week = &v[FIELD_DAY_OF_WEEK];
+
+	return (struct cron){
+	    .second = v[FIELD_SECOND].bits,
+	    .minute = v[FIELD_MINUTE].bits,
+	    .hour = (uint32_t)v[FIELD_HOUR].bits,
+	    .minute_star = starts_with(spans[FIELD_MINUTE], "*"),
+	    .hour_star = starts_with(spans[FIELD_HOUR], "*"),
+	    .days = {.month = (uint32_t)v[FIELD_MONTH].bits,
+		.of_month = (uint32_t)month_day->bits,
+		.from_last = month_day->from_last,
+		.nearest = month_day->nearest,
+		.of_week = (uint32_t)((week->bits | week->bits >> 7) & 0x7f),
+		.nth_of_week = week->nth_of_week,
+		.last_of_week = week->last_of_week,
+		.of_month_star = starts_with(spans[FIELD_DAY_OF_MONTH], "*?"),
+		.of_week_star = starts_with(spans[FIELD_DAY_OF_WEEK], "*?")},
+	};
+}
+
+int
+cron_parse_keyed(const char *text, const char *hash_key, struct cron *out, struct err *e)
+{
 	static const char second_0[] = "0";
+	struct cron_span spans[FIELD_COUNT];
+	struct cron_value values[FIELD_COUNT] = {0};
+	struct scan at = {.e = e};
 	int n;
 
 	if (strnlen(text, CRON_TEXT_MAX + 1) > CRON_TEXT_MAX) {
@@ -305,30 +320,25 @@ cron_parse(const char *text, struct cron *out, struct err *e)
 	}
 	if (n == FIELD_COUNT - 1) {
 		memmove(spans + 1, spans, (size_t)n * sizeof(spans[0]));
-		spans[FIELD_SECOND] = (struct span){second_0, second_0 + 1};
+		spans[FIELD_SECOND] = (struct cron_span){second_0, second_0 + 1};
 	} else if (n != FIELD_COUNT)
 		return bad_count(n, e);
+	at.text = text;
 	for (int i = 0; i < FIELD_COUNT; i++) {
-		struct parser ps = {text, &cron_fields[i], e};
-		int r = parse_field(&ps, spans[i], &bits[i]);
+		const struct cron_parser ps = {&at, &cron_fields[i], spans[i], hash_key};
+		int r = parse_field(&ps, &values[i]);
 
 		if (r < 0)
 			return r;
 	}
-	*out = (struct cron){
-	    .second = bits[FIELD_SECOND],
-	    .minute = bits[FIELD_MINUTE],
-	    .hour = (uint32_t)bits[FIELD_HOUR],
-	    .day_of_month = (uint32_t)bits[FIELD_DAY_OF_MONTH],
-	    .month = (uint32_t)bits[FIELD_MONTH],
-	    .day_of_week =
-		(uint32_t)((bits[FIELD_DAY_OF_WEEK] | bits[FIELD_DAY_OF_WEEK] >> 7) & 0x7f),
-	    .minute_star = *spans[FIELD_MINUTE].p == '*',
-	    .hour_star = *spans[FIELD_HOUR].p == '*',
-	    .day_of_month_star = *spans[FIELD_DAY_OF_MONTH].p == '*',
-	    .day_of_week_star = *spans[FIELD_DAY_OF_WEEK].p == '*',
-	};
+	*out = assemble(values, spans);
 	return 0;
+}
+
+int
+cron_parse(const char *text, struct cron *out, struct err *e)
+{
+	return cron_parse_keyed(text, NULL, out, e);
 }
 
 int

@@ -173,6 +173,94 @@ test_calendar(void **state)
 	assert_true(cron_next(&c, zone_utc(), &policy, INT64_MIN, &at));
 }
 
+/* L, W, #, ? and wrapping ranges. */
+static void
+test_signs(void **state)
+{
+	static const struct row rows[] = {
+	    {"0 0 L * *", "UTC", GAP, "first", "2027-12-31T00:00:00Z",
+		"2028-01-31T00:00:00Z 2028-02-29T00:00:00Z 2028-03-31T00:00:00Z"},
+	    {"0 0 l-1,L-30 * ?", "UTC", GAP, "first", "2026-01-01T00:00:00Z",
+		"2026-01-30T00:00:00Z 2026-02-27T00:00:00Z 2026-03-01T00:00:00Z"},
+	    /* 15 August 2026 is a Saturday, 15 November a Sunday. */
+	    {"0 0 15W * *", "UTC", GAP, "first", "2026-08-01T00:00:00Z",
+		"2026-08-14T00:00:00Z 2026-09-15T00:00:00Z 2026-10-15T00:00:00Z "
+		"2026-11-16T00:00:00Z"},
+	    /* 1 August 2026 is a Saturday, 31 May a Sunday; neither leaves its month. */
+	    {"0 0 1W 8 *", "UTC", GAP, "first", "2026-01-01T00:00:00Z",
+		"2026-08-03T00:00:00Z 2027-08-02T00:00:00Z"},
+	    {"0 0 31W 4-6 *", "UTC", GAP, "first", "2026-01-01T00:00:00Z",
+		"2026-05-29T00:00:00Z 2027-05-31T00:00:00Z"},
+	    {"0 0 LW * *", "UTC", GAP, "first", "2026-01-01T00:00:00Z",
+		"2026-01-30T00:00:00Z 2026-02-27T00:00:00Z 2026-03-31T00:00:00Z "
+		"2026-04-30T00:00:00Z 2026-05-29T00:00:00Z"},
+	    {"0 0 * * FRI#2,1#5", "UTC", GAP, "first", "2026-11-01T00:00:00Z",
+		"2026-11-13T00:00:00Z 2026-11-30T00:00:00Z 2026-12-11T00:00:00Z "
+		"2027-01-08T00:00:00Z"},
+	    {"0 0 ? * 5L", "UTC", GAP, "first", "2026-11-01T00:00:00Z",
+		"2026-11-27T00:00:00Z 2026-12-25T00:00:00Z 2027-01-29T00:00:00Z"},
+	    {"0 0 * * SUNL", "UTC", GAP, "first", "2026-11-01T00:00:00Z", "2026-11-29T00:00:00Z"},
+	    {"0 0 * * 7#1", "UTC", GAP, "first", "2026-11-02T00:00:00Z", "2026-12-06T00:00:00Z"},
+	    /* Both days without a star: either. */
+	    {"0 0 L * MON#1", "UTC", GAP, "first", "2026-11-01T00:00:00Z",
+		"2026-11-02T00:00:00Z 2026-11-30T00:00:00Z 2026-12-07T00:00:00Z"},
+	    /* A fifth Monday in February: leap years that begin it on one. */
+	    {"0 0 * 2 MON#5", "UTC", GAP, "first", "2026-01-01T00:00:00Z", "2044-02-29T00:00:00Z"},
+	    {"0 0 L-29 2 *", "UTC", GAP, "first", "2026-01-01T00:00:00Z", ""},
+	    /* Ranges that run over the end. */
+	    {"0 22-4/3 * * *", "UTC", GAP, "first", "2026-01-01T00:00:00Z",
+		"2026-01-01T01:00:00Z 2026-01-01T04:00:00Z 2026-01-01T22:00:00Z"},
+	    {"0 0 * * FRI-MON", "UTC", GAP, "first", "2026-11-16T00:00:00Z",
+		"2026-11-20T00:00:00Z 2026-11-21T00:00:00Z 2026-11-22T00:00:00Z "
+		"2026-11-23T00:00:00Z 2026-11-27T00:00:00Z"},
+	    {"0 0 * * 7-1", "UTC", GAP, "first", "2026-11-16T00:00:00Z",
+		"2026-11-22T00:00:00Z 2026-11-23T00:00:00Z 2026-11-29T00:00:00Z"},
+	    {"0 0 30-1 NOV-JAN *", "UTC", GAP, "first", "2026-11-16T00:00:00Z",
+		"2026-11-30T00:00:00Z 2026-12-01T00:00:00Z 2026-12-30T00:00:00Z "
+		"2026-12-31T00:00:00Z 2027-01-01T00:00:00Z 2027-01-30T00:00:00Z"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_row(&rows[i]);
+}
+
+static bool
+is_subset(uint64_t a, uint64_t b)
+{
+	return a && (a & ~b) == 0;
+}
+
+/* H: one value, the same for a key, spread over keys; ranges and steps stay inside. */
+static void
+test_hash(void **state)
+{
+	uint64_t minutes = 0;
+	char key[32];
+	struct cron c, again;
+
+	(void)state;
+	for (int i = 0; i < 2000; i++) {
+		snprintf(key, sizeof(key), "task-%d", i);
+		assert_int_equal(cron_parse_keyed("H H H H H", key, &c, NULL), 0);
+		assert_int_equal(__builtin_popcountll(c.minute), 1);
+		assert_int_equal(__builtin_popcountll(c.days.of_week), 1);
+		assert_true(is_subset(c.days.of_month, (UINT64_C(2) << 28) - 2));
+		minutes |= c.minute;
+		assert_int_equal(cron_parse_keyed("H H H H H", key, &again, NULL), 0);
+		assert_memory_equal(&c, &again, sizeof(c));
+		assert_int_equal(cron_parse_keyed("H(10-19) h(0-7)/3 * * *", key, &c, NULL), 0);
+		assert_true(is_subset(c.minute, UINT64_C(0x3ff) << 10));
+		assert_true(c.hour == 0x49 || c.hour == 0x92 || c.hour == 0x24);
+		assert_false(cron_follows_clock(&c));
+	}
+	assert_int_equal(__builtin_popcountll(minutes), 60);
+	/* Known by the rule in README.md, worked out apart from this code. */
+	assert_int_equal(cron_parse_keyed("H H H H H", "task-1", &c, NULL), 0);
+	assert_int_equal(c.minute, UINT64_C(1) << 39);
+	assert_int_equal(c.hour, UINT64_C(1) << 13);
+}
+
 /* Six fields: seconds first, everything else as with five. */
 static void
 test_seconds(void **state)
@@ -248,8 +336,6 @@ test_errors(void **state)
 	    {"*/ * * * *", "minute", "'/' at position 2 (minute) is not a step", "*/5"},
 	    {"5/15 * * * *", "minute",
 		"'5/15' at position 1 (minute) puts a step on a single value", "0-30/5"},
-	    {"30-10 * * * *", "minute",
-		"'30-10' at position 1 (minute) is a range that runs backwards", "0-30"},
 	    {"1,,2 * * * *", "minute", "',' at position 2 (minute) leaves a part of the list empty",
 		"0,15,30"},
 	    {"1, * * * *", "minute", "',' at position 2 (minute) leaves a part", "0,15,30"},
@@ -258,15 +344,58 @@ test_errors(void **state)
 	    {"-5 * * * *", "minute", "'-5' at position 1 (minute) is not a value", "0 to 59"},
 	    {"*5 * * * *", "minute", "'5' at position 2 (minute) is not understood here",
 		"0 to 59"},
-	    {"0 2 L * *", "day of month", "'L' at position 5 (day of month) is not supported: L, W",
-		"1 to 31"},
-	    {"0 2 15W * *", "day of month", "'15W' at position 5 (day of month) is not supported",
-		"1 to 31"},
-	    {"0 2 * * 5#3", "day of week", "'#3' at position 10 (day of week) is not supported",
-		"SUN to SAT"},
-	    {"H 2 * * *", "minute", "'H' at position 1 (minute) is not supported", "0 to 59"},
-	    {"0 2 ? * *", "day of month", "'?' at position 5 (day of month) is not supported",
-		"1 to 31"},
+	    {"0 L * * *", "hour", "'L' at position 3 (hour) is not for this place: L and ?",
+		"Hours are 0 to 23"},
+	    {"0 15W * * *", "hour", "'15W' at position 3 (hour) is not for this place",
+		"Hours are 0 to 23"},
+	    {"0 2 5#3 * *", "day of month", "'#3' at position 6 (day of month) is not for this",
+		"15W"},
+	    {"0 ? * * *", "hour", "'?' at position 3 (hour) is not for this place", "8-17"},
+	    {"~ 2 * * *", "minute", "'~' at position 1 (minute) is not supported: a random", "H"},
+	    {"0 2 L-31 * *", "day of month", "'L-31' at position 5 (day of month) counts days back",
+		"L-2"},
+	    {"0 2 L-0 * *", "day of month", "'L-0' at position 5", "L-2"},
+	    {"0 2 L- * *", "day of month", "'L-' at position 5", "L-2"},
+	    {"0 2 L5 * *", "day of month", "'L5' at position 5 (day of month) is neither L nor",
+		"L-2"},
+	    {"0 2 L-3W * *", "day of month", "'L-3W' at position 5", "LW the last weekday"},
+	    {"0 2 W * *", "day of month", "'W' at position 5 (day of month) lacks the day before",
+		"15W"},
+	    {"0 2 1-5W * *", "day of month",
+		"'1-5W' at position 5 (day of month) has a W after something else", "15W"},
+	    {"0 2 32W * *", "day of month", "'32' at position 5 (day of month) is out of range",
+		"15W"},
+	    {"0 2 1,? * *", "day of month", "'?' at position 7 (day of month) is not understood: ?",
+		"? any"},
+	    {"0 2 ?/2 * *", "day of month", "'?/2' at position 5", "? any"},
+	    {"0 2 * ? *", "month", "'?' at position 7 (month) is not for this place", "JAN"},
+	    {"0 2 * * L", "day of week", "'L' at position 9 (day of week) lacks the weekday",
+		"FRIL the last"},
+	    {"0 2 * * 1-5L", "day of week", "'1-5L' at position 9 (day of week) has an L after",
+		"FRIL"},
+	    {"0 2 * * 8L", "day of week", "'8' at position 9 (day of week) is out of range", "FRIL"},
+	    {"0 2 * * 5#6", "day of week", "'#6' at position 10 (day of week) is not #1 to #5",
+		"FRI#2"},
+	    {"0 2 * * 5#0", "day of week", "'#0' at position 10", "FRI#2"},
+	    {"0 2 * * #2", "day of week", "'#2' at position 9 (day of week) lacks the weekday",
+		"FRI#2"},
+	    {"0 2 * * 1-5#2", "day of week", "'1-5#2' at position 9 (day of week) has a # after",
+		"FRI#2"},
+	    {"0 2 * * 15W", "day of week", "'15W' at position 9 (day of week) is not for this",
+		"FRI#2"},
+	    {"H 2 * * *", "minute", "'H' at position 1 (minute) needs a task whose id it hashes",
+		"task's id"},
+	    {"H(5 2 * * *", "minute", "'(5' at position 2 (minute) lacks a closing parenthesis",
+		"H(0-29)"},
+	    {"H(9-5) 2 * * *", "minute", "'(9-5)' at position 2 (minute) is a range that runs back",
+		"H(0-29)"},
+	    {"H(5) 2 * * *", "minute", "'(5)' at position 2 (minute) is not a range such as",
+		"H(0-29)"},
+	    {"H(0-60) 2 * * *", "minute", "'60' at position 5 (minute) is out of range", "0 to 59"},
+	    {"H/0 2 * * *", "minute", "'/0' at position 2 (minute) is not a step", "H/15"},
+	    {"Hx 2 * * *", "minute", "'x' at position 2 (minute) is not understood", "H/15"},
+	    {"0 2 * * 5-", "day of week", "'-' at position 10 (day of week) lacks a value",
+		"FRI-MON"},
 	    {"\xc3\xa4 2 * * *", "minute", "'\\xc3\\xa4' at position 1 (minute) is not a value",
 		"0 to 59"},
 	    {"60 0 2 * * *", "second", "'60' at position 1 (second) is out of range",
@@ -296,6 +425,8 @@ test_errors(void **state)
 	memset(longer, ' ', sizeof(longer));
 	longer[sizeof(longer) - 1] = 0;
 	assert_int_equal(cron_parse(longer, &c, &e), -ERR_TOO_BIG);
+	assert_int_equal(cron_parse_keyed("H(0-5)/7 * * * *", "k", &c, &e), -ERR_INVALID);
+	assert_non_null(strstr(e.message, "has a step larger than its range"));
 	assert_int_equal(cron_gap_parse("later", &(enum cron_gap){0}, &e), -ERR_INVALID);
 	assert_string_equal(e.hint, "Use run_at_gap_end or skip.");
 	assert_int_equal(cron_fold_parse("third", &(enum cron_fold){0}, &e), -ERR_INVALID);
@@ -318,6 +449,11 @@ test_describe(void **state)
 	assert_non_null(strstr(b.p, "day of week   SUN\n"));
 	assert_non_null(strstr(b.p, "must both match"));
 	buf_clear(&b);
+	assert_int_equal(cron_parse("0 0 1,L,L-3,15W,LW * MON#1,5L", &c, NULL), 0);
+	cron_describe(&c, &b);
+	assert_non_null(strstr(b.p, "day of month  1,L,L-3,LW,15W\n"));
+	assert_non_null(strstr(b.p, "day of week   MON#1,FRIL\n"));
+	buf_clear(&b);
 	assert_int_equal(cron_parse("* * * * *", &c, NULL), 0);
 	assert_true(cron_follows_clock(&c));
 	cron_describe(&c, &b);
@@ -339,6 +475,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_clock_changes),
 	    cmocka_unit_test(test_calendar),
+	    cmocka_unit_test(test_signs),
+	    cmocka_unit_test(test_hash),
 	    cmocka_unit_test(test_seconds),
 	    cmocka_unit_test(test_errors),
 	    cmocka_unit_test(test_describe),
