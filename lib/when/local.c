@@ -156,6 +156,33 @@ local_next(const struct local_source *s, int64_t after, int64_t until, struct lo
 	return false;
 }
 
+static bool
+single_next(const void *arg, int64_t from, int64_t end, struct local_time *out)
+{
+	int64_t s = *(const int64_t *)arg;
+
+	*out = (struct local_time){.s = s, .day = floor_div(s, DAY_S)};
+	return from <= s && s < end;
+}
+
+bool
+local_to_utc(const struct zone *z, const struct cron_policy *policy, int64_t local_s,
+    struct local_hit *out)
+{
+	const struct local_source one = {single_next, &local_s, z, *policy, false};
+
+	return local_next(
+	    &one, local_s - OFFSET_MAX_S - 1, local_s + OFFSET_MAX_S + NEW_CLOCK_S, out);
+}
+
+bool
+local_is_repeat(const struct zone *z, int64_t utc)
+{
+	const struct zone_span span = zone_span_at(z, utc);
+
+	return is_second(&span, utc);
+}
+
 /* The next local time that the gap at the span's start swallowed. */
 static bool
 next_gap_mark(

@@ -21,7 +21,7 @@ struct local_time {
 };
 
 struct local_source {
-	/* The first local time >= from and < end; false if there is none. Must not have side effects. */
+	/* The first local time >= from and < end; false if there is none. */
 	bool (*next)(const void *arg, int64_t from, int64_t end, struct local_time *out);
 	const void *arg;
 	const struct zone *zone;
@@ -39,7 +39,12 @@ struct local_hit {
  * `until` (exclusive) at most. */
 bool local_next(const struct local_source *s, int64_t after, int64_t until, struct local_hit *out);
 
-/* What the clock does with one local time: the place that asks walks spans itself. */
+/* The first instant of one local time by the same rules; false if the clock skips it for good. */
+bool local_to_utc(const struct zone *z, const struct cron_policy *policy, int64_t local_s,
+    struct local_hit *out);
+/* Was the local time of this instant on the clock before? */
+bool local_is_repeat(const struct zone *z, int64_t utc);
+
 enum local_fate { LOCAL_RUNS, LOCAL_IN_GAP, LOCAL_NOT_REPEATED };
 
 /* Every local time that a clock showed or skipped, with what becomes of it, in order of instants. A skipped one has the

@@ -39,6 +39,12 @@ zone_utc(void)
 	return &utc;
 }
 
+const char *
+zone_name(const struct zone *z)
+{
+	return z->name;
+}
+
 /* Parts of letters, digits and + - _ joined by single slashes. No dot is legal, so none leads
  * upwards. */
 static bool

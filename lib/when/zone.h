@@ -52,6 +52,8 @@ void zone_set_dir(const char *dir);
 const struct zone *zone_get(const char *name, struct err *e);
 /* Always there, needs no file. */
 const struct zone *zone_utc(void);
+/* As it was asked for. */
+const char *zone_name(const struct zone *z);
 
 /*
  * Forget cached zones whose file has another inode or change time by now, so that the next
