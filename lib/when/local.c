@@ -166,11 +166,12 @@ single_next(const void *arg, int64_t from, int64_t end, struct local_time *out)
 }
 
 bool
-local_to_utc(const struct zone *z, const struct cron_policy *policy, int64_t local_s,
-    struct local_hit *out)
+local_to_utc(const struct local_source *s, int64_t local_s, struct local_hit *out)
 {
-	const struct local_source one = {single_next, &local_s, z, *policy, false};
+	struct local_source one = *s;
 
+	one.next = single_next;
+	one.arg = &local_s;
 	return local_next(
 	    &one, local_s - OFFSET_MAX_S - 1, local_s + OFFSET_MAX_S + NEW_CLOCK_S, out);
 }

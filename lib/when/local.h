@@ -39,9 +39,9 @@ struct local_hit {
  * `until` (exclusive) at most. */
 bool local_next(const struct local_source *s, int64_t after, int64_t until, struct local_hit *out);
 
-/* The first instant of one local time by the same rules; false if the clock skips it for good. */
-bool local_to_utc(const struct zone *z, const struct cron_policy *policy, int64_t local_s,
-    struct local_hit *out);
+/* The first instant of one local time by the rules that hold for s, whose own times are not asked;
+ * false if the clock skips it for good. */
+bool local_to_utc(const struct local_source *s, int64_t local_s, struct local_hit *out);
 /* Was the local time of this instant on the clock before? */
 bool local_is_repeat(const struct zone *z, int64_t utc);
 

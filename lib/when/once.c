@@ -32,7 +32,7 @@ is_bare(const char *s)
 static int
 parse_local(const char *s, const struct zone *zone, int64_t *utc, struct err *e)
 {
-	const struct cron_policy policy = {CRON_GAP_RUN_AT_END, CRON_FOLD_FIRST};
+	const struct local_source clock = {.zone = zone};
 	struct local_hit hit;
 	char full[WHEN_STAMP_MAX], shown[WHEN_SHOWN_MAX + 1];
 	int64_t local;
@@ -43,7 +43,7 @@ parse_local(const char *s, const struct zone *zone, int64_t *utc, struct err *e)
 		err_set(e, ERR_INVALID, "'%s' is not a local date and time", when_shown(s, shown));
 		return err_hint(e, "%s", legal);
 	}
-	if (!local_to_utc(zone, &policy, local, &hit)) {
+	if (!local_to_utc(&clock, local, &hit)) {
 		err_set(e, ERR_INVALID, "'%s' was never on the zone's clock", when_shown(s, shown));
 		return err_hint(e, "The clock was set forward over it: name a later time.");
 	}
@@ -83,7 +83,9 @@ once_parse(const char *text, const struct zone *zone, int64_t now, int64_t *utc,
 		n--;
 	if (n < sizeof(s))
 		snprintf(s, sizeof(s), "%.*s", (int)n, text + skip);
-	rc = parse(s, zone, now, utc, e);
+	/* What is too long for a spelling is refused as a stamp. */
+	rc = n < sizeof(s) ? parse(s, zone, now, utc, e)
+			   : when_parse_rfc3339(text + skip, utc, NULL, e);
 	if (rc < 0)
 		err_field(e, "instant");
 	return rc;

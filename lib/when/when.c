@@ -437,6 +437,7 @@ when_local_s(const struct when *w, int64_t utc)
 bool
 when_instant(const struct when *w, int64_t utc, struct when_occurrence *out, const char **reason)
 {
+	const struct local_source clock = when_source(w, false);
 	int64_t local = when_local_s(w, utc), day = floor_div(local, DAY_S), to;
 	struct local_hit hit;
 
@@ -445,7 +446,7 @@ when_instant(const struct when *w, int64_t utc, struct when_occurrence *out, con
 	if (!when_is_hit(&w->set, day, reason))
 		return true;
 	if (!when_moved_day(&w->set, day, &to) ||
-	    !local_to_utc(w->set.zone, &w->set.policy, local + (to - day) * DAY_S, &hit))
+	    !local_to_utc(&clock, local + (to - day) * DAY_S, &hit))
 		return false;
 	*out = (struct when_occurrence){hit.utc, hit.is_moved, hit.is_repeat, true, day};
 	return true;

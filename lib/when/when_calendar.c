@@ -54,8 +54,8 @@ when_last_day(const struct when_setting *set)
 	return n ? calendar_day(set->include, n - 1, NULL) : CIVIL_MIN_S / DAY_S - 2;
 }
 
-/* Days [lo, hi] known to have no business day among them, so that a search that goes on from day to day
- * looks at each of them once. */
+/* Days [lo, hi] known to have no business day among them, so that a search that goes on from day
+ * to day looks at each of them once. */
 struct idle_days {
 	int64_t lo, hi;
 };
@@ -167,13 +167,12 @@ when_after_calendars(const void *arg, int64_t from, int64_t end, struct local_ti
 
 	/* What is only skipped, nothing else takes its place. */
 	start = set->hit == WHEN_HIT_SKIP ? from : first_donor(set, from_day) * DAY_S;
-	while ((s = w->ops->next_local(w, start, last)) != INT64_MAX) {
+	while (start < last && (s = w->ops->next_local(w, start, last)) != INT64_MAX) {
 		int64_t day = floor_div(s, DAY_S), to = day;
 		int second = (int)(s - day * DAY_S);
 		bool is_hit, runs;
 
-		if (best.s != INT64_MAX &&
-		    earliest_day(set, day, &idle) > floor_div(best.s, DAY_S))
+		if (best.s != INT64_MAX && earliest_day(set, day, &idle) > floor_div(best.s, DAY_S))
 			break;
 		is_hit = when_is_hit(set, day, NULL);
 		runs = !is_hit || moved_day(set, day, &idle, &to);
@@ -181,6 +180,9 @@ when_after_calendars(const void *arg, int64_t from, int64_t end, struct local_ti
 			runs = first_on_day(w, day, (int)(from - from_day * DAY_S), &second);
 		if (runs && to >= from_day)
 			keep_first(&best, to * DAY_S + second, day, is_hit);
+		/* Nothing comes to an earlier day than its own, unless it goes back. */
+		if (best.s < last && set->hit != WHEN_HIT_PREVIOUS_BUSINESS_DAY)
+			last = (floor_div(best.s, DAY_S) + 1) * DAY_S;
 		start = (day + 1) * DAY_S;
 	}
 	*out = best;

@@ -26,6 +26,7 @@
 #define STEPS 25
 #define CALENDAR_DAYS 60
 #define MARKS_MAX 4000
+#define SEEN_MAX 50000
 
 static uint64_t rng_state;
 
@@ -266,17 +267,18 @@ by_value(const void *a, const void *b)
 static size_t
 fires_by_marks(const struct sample *s, int64_t start, int64_t end, int64_t at[MARKS_MAX])
 {
-	/* What a calendar moves comes from a year away at most; these have a few months of days. */
-	struct when_cursor c = {.after = start - 200 * DAY_S, .until = end + 200 * DAY_S};
+	struct when_cursor c = {.after = start - 370 * DAY_S, .until = end + 370 * DAY_S};
 	int64_t last_utc = INT64_MIN, last_local = INT64_MIN;
 	struct when_mark m;
-	size_t n = 0;
+	size_t n = 0, seen = 0;
 
 	if (s->exclude == NULL && s->include == NULL)
 		c = (struct when_cursor){.after = start - DAY_S, .until = end};
 	while (when_next_mark(s->w, &c, &m)) {
 		if (m.utc < last_utc || (m.utc == last_utc && m.local_s <= last_local))
 			fail_sample(s, "marks are out of order", last_utc, m.utc);
+		if (++seen > SEEN_MAX)
+			return MARKS_MAX;
 		last_utc = m.utc;
 		last_local = m.local_s;
 		if (m.what == WHEN_FIRES && m.o.utc > start && m.o.utc <= end && n < MARKS_MAX)
@@ -297,7 +299,8 @@ check_marks(const struct sample *s)
 	if (n == MARKS_MAX)
 		return;
 	while (when_next(s->w, o.utc, &o) && o.utc <= end) {
-		if (i == n || at[i] != o.utc)
+		/* Of one that is moved into a fold and runs twice the mark tells the first. */
+		if ((i == n || at[i] != o.utc) && !(o.is_shifted && o.is_repeat))
 			fail_sample(s, "no mark says that it fires", o.utc, i < n ? at[i] : 0);
 		while (i < n && at[i] == o.utc)
 			i++;
