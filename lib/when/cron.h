@@ -21,7 +21,8 @@
 
 struct zone;
 
-/* One bit a legal value. *_star: the field's text starts with `*`. Of a five field expression second is second 0. */
+/* One bit a legal value. *_star: the field's text starts with `*`. Of a five field expression
+ * second is second 0. */
 struct cron {
 	uint64_t second, minute;
 	uint32_t hour;
@@ -44,10 +45,12 @@ struct cron_occurrence {
 	bool is_repeat; /* its local time was on the clock before, and a change turned it back */
 };
 
-/* Parse; *out is untouched on failure. The error's field is one of "second", "minute", "hour", "day of
+/* Parse; *out is untouched on failure. The error's field is one of "second", "minute", "hour",
+ * "day of
  * month", "month", "day of week" or "" (the expression as a whole). */
 int cron_parse(const char *text, struct cron *out, struct err *e);
-/* The same with the key that H hashes, such as a task's id; NULL (as in cron_parse()): H is refused. */
+/* The same with the key that H hashes, such as a task's id; NULL (as in cron_parse()): H is
+ * refused. */
 int cron_parse_keyed(const char *text, const char *hash_key, struct cron *out, struct err *e);
 
 /* "run_at_gap_end" | "skip", "first" | "second" | "both". */
@@ -57,7 +60,8 @@ int cron_fold_parse(const char *s, enum cron_fold *out, struct err *e);
 /* True if the expression follows the wall clock through clock changes, whatever the policy says. */
 bool cron_follows_clock(const struct cron *c);
 
-/* The first local second in [from, end) that matches, local time written as if it were UTC; INT64_MAX if none. */
+/* The first local second in [from, end) that matches, local time written as if it were UTC;
+ * INT64_MAX if none. */
 int64_t cron_next_local(const struct cron *c, int64_t from, int64_t end);
 
 /* The first occurrence strictly after after_utc; false if there never is one (within the years that

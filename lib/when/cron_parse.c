@@ -110,7 +110,8 @@ cron_take_value(const struct cron_parser *ps, const char **p, const char *end, i
 		return 0;
 	for (const char *d = start; d < q; d++) {
 		if (!isdigit((unsigned char)*d))
-			return cron_bad(ps, start, q, why_not(start, q, "is not a value of this field"));
+			return cron_bad(
+			    ps, start, q, why_not(start, q, "is not a value of this field"));
 		if (v < 10000)
 			v = v * 10 + (*d - '0');
 	}

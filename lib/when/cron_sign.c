@@ -122,7 +122,8 @@ take_nearest(const struct cron_parser *ps, const char *p, const char *end, struc
 
 	for (const char *q = p; q < end - 1; q++)
 		if (!isdigit((unsigned char)*q))
-			return cron_bad(ps, start, end, "has a W after something else than one day");
+			return cron_bad(
+			    ps, start, end, "has a W after something else than one day");
 	if (p == end - 1)
 		return cron_bad(ps, start, end, "lacks the day before it, as in 15W");
 	if ((e = cron_take_value(ps, &p, end - 1, &day)) < 0)

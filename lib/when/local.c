@@ -53,7 +53,8 @@ makes_up(const struct local_source *s, int32_t jump)
 	return is_clock_change(jump) && !s->follows_clock && s->policy.gap == CRON_GAP_RUN_AT_END;
 }
 
-/* A local time inside the gap that ends where span starts and is to be made up there; NULL if none. */
+/* A local time inside the gap that ends where span starts and is to be made up there; NULL if
+ * none. */
 static const struct local_time *
 due_at_gap_end(struct walk *w, const struct zone_span *span)
 {
@@ -88,7 +89,8 @@ is_first(const struct zone *z, const struct zone_span *span, int64_t u)
 	return back > 0 && is_clock_change(back) && u >= span->end - back;
 }
 
-/* The first instant in the span from u on that the fold policy lets run; its end if there is none. */
+/* The first instant in the span from u on that the fold policy lets run; its end if there is
+ * none. */
 static int64_t
 fold_resumes(const struct local_source *s, const struct zone_span *span, int64_t u)
 {
@@ -99,7 +101,8 @@ fold_resumes(const struct local_source *s, const struct zone_span *span, int64_t
 	return is_first(s->zone, span, u) ? span->end : u;
 }
 
-/* The first regular instant in the span from u on; INT64_MAX if none. Its local time is w->local. */
+/* The first regular instant in the span from u on; INT64_MAX if none. Its local time is w->local.
+ * */
 static int64_t
 next_in_span(struct walk *w, const struct zone_span *span, int64_t u)
 {

@@ -35,7 +35,8 @@ struct local_hit {
 	bool is_moved, is_repeat;
 };
 
-/* The first instant strictly after `after`. Searches one calendar cycle (400 years) beyond the zone's table, to
+/* The first instant strictly after `after`. Searches one calendar cycle (400 years) beyond the
+ * zone's table, to
  * `until` (exclusive) at most. */
 bool local_next(const struct local_source *s, int64_t after, int64_t until, struct local_hit *out);
 
@@ -47,7 +48,8 @@ bool local_is_repeat(const struct zone *z, int64_t utc);
 
 enum local_fate { LOCAL_RUNS, LOCAL_IN_GAP, LOCAL_NOT_REPEATED };
 
-/* Every local time that a clock showed or skipped, with what becomes of it, in order of instants. A skipped one has the
+/* Every local time that a clock showed or skipped, with what becomes of it, in order of instants.
+ * A skipped one has the
  * instant of the change. */
 struct local_mark {
 	int64_t utc;

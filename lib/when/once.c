@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* See once.h. The spelling is told by its first characters: a stamp begins with a year and a dash. */
+/* See once.h. The spelling is told by its first characters: a stamp begins with a year and a
+ * dash. */
 #include "when/once.h"
 
 #include <ctype.h>
@@ -15,9 +16,9 @@
 
 #include "base/banned.h"
 
-static const char legal[] =
-    "Write an instant such as 2026-12-01T02:00:00Z, a local time such as 2026-12-01 02:00, or a time "
-    "from now such as +90m (s, m, h, d, w).";
+static const char legal[] = "Write an instant such as 2026-12-01T02:00:00Z, a local time such as "
+			    "2026-12-01 02:00, or a time "
+			    "from now such as +90m (s, m, h, d, w).";
 
 /* Is there no zone after the time of day? */
 static bool

@@ -9,8 +9,7 @@
 
 #include "base/banned.h"
 
-static const char *const ordinals[] = {
-    "last", "first", "second", "third", "fourth", "fifth", NULL};
+static const char *const ordinals[] = {"last", "first", "second", "third", "fourth", "fifth", NULL};
 static const char *const weekdays[] = {
     "sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", NULL};
 static const char *const of_every_month[] = {"of", "every", "month", NULL};

@@ -143,7 +143,8 @@ mask_scan(struct scan *s, uint32_t *of_week)
 	end = start + strspn(start, "01");
 	if (start == after || end - start != 7 || end[strspn(end, " \t")])
 		return scan_bad(s, start, start + strlen(start), "weekdays",
-		    start == after ? "is not understood here" : "is not a mask of seven digits 0 or 1",
+		    start == after ? "is not understood here"
+				   : "is not a mask of seven digits 0 or 1",
 		    start == after ? times_legal : mask_legal);
 	for (int i = 0; i < 7; i++)
 		mask |= (uint32_t)(start[i] == '1') << (i + 1) % 7;

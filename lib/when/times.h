@@ -38,6 +38,7 @@ int64_t time_list_next_local(
 /* "HH:MM", with_seconds also "HH:MM:SS". field is for the error. */
 int time_scan(struct scan *s, const char *field, bool with_seconds, int32_t *out);
 void time_print(int32_t second, struct buf *out);
-/* What is left of the text: blanks and a mask of seven digits 0 or 1, Monday first; none: every day. */
+/* What is left of the text: blanks and a mask of seven digits 0 or 1, Monday first; none: every
+ * day. */
 int mask_scan(struct scan *s, uint32_t *of_week);
 void mask_print(uint32_t of_week, struct buf *out);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * The kinds as a table, and what holds for all of them: settings, effective from and until, the next
- * occurrence. Kinds are local times (then calendars, then the zone's rules are laid over them) or instants.
+ * The kinds as a table, and what holds for all of them: settings, effective from and until, the
+ * next
+ * occurrence. Kinds are local times (then calendars, then the zone's rules are laid over them) or
+ * instants.
  */
 #include "when/when.h"
 
@@ -55,8 +57,8 @@ when_kind_parse(const char *s, enum when_kind *out, struct err *e)
 	if (i < 0) {
 		err_set(e, ERR_INVALID, "schedule kind '%s' is not known", when_shown(s, shown));
 		err_field(e, "kind");
-		return err_hint(e,
-		    "Use cron, every, times, window, ordinal, rrule, once or on_demand.");
+		return err_hint(
+		    e, "Use cron, every, times, window, ordinal, rrule, once or on_demand.");
 	}
 	*out = (enum when_kind)i;
 	return 0;
@@ -327,7 +329,8 @@ check_size(enum when_kind kind, const char *text, struct err *e)
 
 	if (strnlen(text, max + 1) <= max)
 		return 0;
-	err_set(e, ERR_TOO_BIG, "%s expression is longer than %zu characters", kind_names[kind], max);
+	err_set(
+	    e, ERR_TOO_BIG, "%s expression is longer than %zu characters", kind_names[kind], max);
 	err_field(e, "expression");
 	return err_hint(e, "Split it into several schedules.");
 }
@@ -342,8 +345,8 @@ check_setting(const struct when *w, struct err *e)
 	}
 	if (w->ops == &ops_of[WHEN_EVERY] && when_has_calendar(&w->set) &&
 	    w->set.hit != WHEN_HIT_SKIP) {
-		err_set(e, ERR_INVALID, "hit '%s' does not go with kind every",
-		    hit_names[w->set.hit]);
+		err_set(
+		    e, ERR_INVALID, "hit '%s' does not go with kind every", hit_names[w->set.hit]);
 		err_field(e, "hit");
 		return err_hint(e, "Elapsed time has no business day to move to: use skip.");
 	}
@@ -417,8 +420,9 @@ when_nominal(const void *arg, int64_t from, int64_t end, struct local_time *out)
 struct local_source
 when_source(const struct when *w, bool with_calendars)
 {
-	return (struct local_source){
-	    .next = with_calendars && when_has_calendar(&w->set) ? when_after_calendars : when_nominal,
+	return (struct local_source){.next = with_calendars && when_has_calendar(&w->set)
+						 ? when_after_calendars
+						 : when_nominal,
 	    .arg = w,
 	    .zone = w->set.zone,
 	    .policy = w->set.policy,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * A schedule of any kind: its text read, its next occurrence, what becomes of each of its times, and
+ * A schedule of any kind: its text read, its next occurrence, what becomes of each of its times,
+ * and
  * every accepted spelling to the one that is stored. The kinds and the rules are in README.md. Used
  * by the engine, the gateway's checks and previews, and `takt cron`.
  *
@@ -19,7 +20,8 @@
 
 #define WHEN_TEXT_MAX 256
 #define WHEN_RRULE_TEXT_MAX 4096
-/* A calendar moves an occurrence by this many days at most; with no business day so near it is skipped. */
+/* A calendar moves an occurrence by this many days at most; with no business day so near it is
+ * skipped. */
 #define WHEN_SHIFT_DAYS_MAX 366
 
 struct buf;
@@ -44,8 +46,8 @@ enum when_hit { WHEN_HIT_SKIP, WHEN_HIT_NEXT_BUSINESS_DAY, WHEN_HIT_PREVIOUS_BUS
 struct when_setting {
 	const struct zone *zone;
 	struct cron_policy policy;
-	int64_t anchor;      /* of every: effective from, else creation; what +90m counts from */
-	int64_t from, until; /* effective: from inclusive, until exclusive */
+	int64_t anchor;       /* of every: effective from, else creation; what +90m counts from */
+	int64_t from, until;  /* effective: from inclusive, until exclusive */
 	const char *hash_key; /* of H: the task's id; NULL refuses H */
 	const struct calendar *include, *exclude; /* NULL: none */
 	enum when_hit hit;
@@ -70,7 +72,8 @@ const char *when_kind_name(enum when_kind kind);
 /* "skip", "next_business_day", "previous_business_day". */
 int when_hit_parse(const char *s, enum when_hit *out, struct err *e);
 
-/* NULL and *e if the text is refused; the error's field is the part that is wrong, such as "hour", "time" or
+/* NULL and *e if the text is refused; the error's field is the part that is wrong, such as
+ * "hour", "time" or
  * "weekdays", "" for the text as a whole, or the setting ("hit", "effective_until"). */
 struct when *when_new(
     enum when_kind kind, const char *expr, const struct when_setting *set, struct err *e);
@@ -78,7 +81,8 @@ void when_free(struct when *w);
 
 /*
  * The first occurrence strictly after after_utc; false: never again. Strictly rising; bounded: at
- * most 400 years of days are searched. Two occurrences that fall on one instant are one, of the day that was not
+ * most 400 years of days are searched. Two occurrences that fall on one instant are one, of the
+ * day that was not
  * shifted, else of the earlier day.
  */
 bool when_next(const struct when *w, int64_t after_utc, struct when_occurrence *out);
@@ -101,12 +105,14 @@ struct when_cursor {
 	bool is_begun;
 };
 
-/* The next mark; false at the end. Marks come in order of their nominal instant and local time. What falls outside of
+/* The next mark; false at the end. Marks come in order of their nominal instant and local time.
+ * What falls outside of
  * effective from and until has none. */
 bool when_next_mark(const struct when *w, struct when_cursor *c, struct when_mark *out);
 
 /*
- * Any accepted spelling of an expression to the text that is stored, shown and parsed; *canonical is
+ * Any accepted spelling of an expression to the text that is stored, shown and parsed; *canonical
+ * is
  * added to. Refuses what when_new() refuses.
  */
 int when_text(enum when_kind kind, const struct when_setting *set, const char *given,

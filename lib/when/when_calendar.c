@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * Calendars: which days they rule out, and where the occurrences of such a day go. Shifting works on
+ * Calendars: which days they rule out, and where the occurrences of such a day go. Shifting works
+ * on
  * local times, before the zone's rules: an expression's days are mapped to other days, so what
  * comes out is again a source of local times and the clock's rules hold for it as for any other.
  */
@@ -29,9 +30,9 @@ when_is_hit(const struct when_setting *set, int64_t day, const char **reason)
 	bool is_left_out = !is_excluded && set->include && !calendar_has(set->include, day, &why);
 
 	if (reason)
-		*reason = is_excluded ? (*why ? why : "a day of the exclude calendar")
-			: is_left_out ? "not a day of the include calendar"
-				      : NULL;
+		*reason = is_excluded   ? (*why ? why : "a day of the exclude calendar")
+			  : is_left_out ? "not a day of the include calendar"
+					: NULL;
 	return is_excluded || is_left_out;
 }
 
@@ -67,8 +68,8 @@ struct idle_days {
 
 /* The nearest business day in one direction (step is 1 or -1). */
 static bool
-business_day(const struct when_setting *set, int64_t day, int step, struct idle_days *idle,
-    int64_t *to)
+business_day(
+    const struct when_setting *set, int64_t day, int step, struct idle_days *idle, int64_t *to)
 {
 	bool is_found = false;
 	int64_t d;

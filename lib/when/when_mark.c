@@ -47,8 +47,8 @@ static void
 judge(const struct when *w, const struct local_source *s, const struct local_mark *l,
     struct when_mark *m)
 {
-	bool is_first_run = !l->is_repeat ||
-			    (s->policy.fold == CRON_FOLD_SECOND && !s->follows_clock);
+	bool is_first_run =
+	    !l->is_repeat || (s->policy.fold == CRON_FOLD_SECOND && !s->follows_clock);
 	const char *reason;
 	bool is_hit = when_is_hit(&w->set, l->local.day, &reason);
 

@@ -3,10 +3,12 @@
 /*
  * lib/when as a filter, for the oracles: one JSON object a line in, one out.
  *
- *   {"kind", "expr", "zone", "gap", "fold", "from", "until", "anchor", "hash_key", "include": [day...],
+ *   {"kind", "expr", "zone", "gap", "fold", "from", "until", "anchor", "hash_key", "include":
+ * [day...],
  *    "exclude": [day...], "hit", "after", "count"}
  *       -> {"next": [unix...], "flags": ["", "moved", "repeat", "shifted", "moved+shifted"...]}
- *   the same with "marks": true -> {"marks": [[utc, local_s, "fires" | "calendar" | "gap" | "fold", fires_at]...]}
+ *   the same with "marks": true -> {"marks": [[utc, local_s, "fires" | "calendar" | "gap" |
+ * "fold", fires_at]...]}
  *       of the nominal times in (after, until_mark], at most count
  *   the same with "given" for "expr" -> {"text": "canonical"}
  *   {"zone", "offsets": [unix...]} -> {"offsets": [[seconds, "abbreviation"]...]}
@@ -164,7 +166,8 @@ answer(const char *line)
 	else
 		a = json_object_get(q, "offsets") ? answer_offsets(q, &e) : answer_schedule(q, &e);
 	return a ? a
-		 : json_pack("{s:s, s:s, s:s}", "error", e.message, "field", e.field, "hint", e.hint);
+		 : json_pack(
+		       "{s:s, s:s, s:s}", "error", e.message, "field", e.field, "hint", e.hint);
 }
 
 int

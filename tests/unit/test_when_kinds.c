@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * lib/when/when: every kind by hand, each accepted spelling, each refused text. Cron's own grammar is
+ * lib/when/when: every kind by hand, each accepted spelling, each refused text. Cron's own
+ * grammar is
  * test_when_cron.c's, calendars test_when_calendars.c's.
  */
 #include <setjmp.h>
@@ -74,9 +75,18 @@ assert_row(const struct row *r)
 		    r->expected);
 }
 
-#define SKIP_GAP {.gap = CRON_GAP_SKIP}
-#define BOTH {.fold = CRON_FOLD_BOTH}
-#define SECOND {.fold = CRON_FOLD_SECOND}
+#define SKIP_GAP                     \
+	{                            \
+		.gap = CRON_GAP_SKIP \
+	}
+#define BOTH                           \
+	{                              \
+		.fold = CRON_FOLD_BOTH \
+	}
+#define SECOND                           \
+	{                                \
+		.fold = CRON_FOLD_SECOND \
+	}
 
 static void
 test_next(void **state)
@@ -109,7 +119,8 @@ test_next(void **state)
 	    /* A window's end is in it if a step reaches it. */
 	    {WHEN_WINDOW, "09:00-11:00-60 1111111", "UTC", "2026-11-20T00:00:00Z",
 		"2026-11-20T09:00:00Z 2026-11-20T10:00:00Z 2026-11-20T11:00:00Z "
-		"2026-11-21T09:00:00Z", {0}},
+		"2026-11-21T09:00:00Z",
+		{0}},
 	    {WHEN_WINDOW, "09:00-10:59-60 1111111", "UTC", "2026-11-20T09:30:00Z",
 		"2026-11-20T10:00:00Z 2026-11-21T09:00:00Z", {0}},
 	    {WHEN_WINDOW, "02:00-02:00-1440 1111111", "UTC", "2026-11-20T00:00:00Z",
@@ -119,7 +130,8 @@ test_next(void **state)
 	    /* Not the wall clock's: the hour that is repeated is not run again. */
 	    {WHEN_WINDOW, "00:30-02:30-30 1111111", NY, "2026-11-01T04:30:00Z",
 		"2026-11-01T05:00:00Z 2026-11-01T05:30:00Z 2026-11-01T07:00:00Z "
-		"2026-11-01T07:30:00Z", {0}},
+		"2026-11-01T07:30:00Z",
+		{0}},
 	    {WHEN_WINDOW, "01:00-01:30-30 1111111", NY, "2026-11-01T04:30:00Z",
 		"2026-11-01T06:00:00Z+ 2026-11-01T06:30:00Z+ 2026-11-02T06:00:00Z", SECOND},
 	    {WHEN_ORDINAL, "first monday 06:00", "UTC", "2026-11-01T00:00:00Z",
@@ -180,7 +192,8 @@ test_effective(void **state)
 		assert_int_equal(when_next(w, set.from, &o), kinds[i] != WHEN_ONCE);
 		assert_false(when_next(w, set.until - 3600, &o));
 		assert_false(when_next(w, set.until, &o));
-		for (c.after = set.from - 7200, c.until = set.until + 7200; when_next_mark(w, &c, &m);)
+		for (c.after = set.from - 7200, c.until = set.until + 7200;
+		     when_next_mark(w, &c, &m);)
 			count++;
 		assert_int_equal(count, kinds[i] == WHEN_ONCE ? 1 : 2);
 	}
@@ -298,8 +311,8 @@ test_errors(void **state)
 	    {WHEN_TIMES, "09:00,,10:00", "time", "',' at position 7 (time) is not a time", "HH:MM"},
 	    {WHEN_TIMES, "noon", "time", "'noon' at position 1 (time) is not a time of day",
 		"HH:MM"},
-	    {WHEN_TIMES, "(09:00", "time", "a comma or a closing parenthesis is missing at position",
-		"HH:MM"},
+	    {WHEN_TIMES, "(09:00", "time",
+		"a comma or a closing parenthesis is missing at position", "HH:MM"},
 	    {WHEN_TIMES, "(09:00]", "time", "']' at position 7 (time) is not a comma or", "HH:MM"},
 	    {WHEN_TIMES, "09:00 0000000", "weekdays",
 		"'0000000' at position 7 (weekdays) names no weekday", "disable it"},
@@ -312,8 +325,8 @@ test_errors(void **state)
 	    {WHEN_WINDOW, "", "start", "a time of day is missing at position 1", "HH:MM"},
 	    {WHEN_WINDOW, "09:00", "start", "a dash is missing at position 6 (start)", "09:00-17"},
 	    {WHEN_WINDOW, "09:00-17:00", "end", "a dash is missing at position 12 (end)", "1440"},
-	    {WHEN_WINDOW, "09:00-17:00-", "minutes", "a number of minutes is missing at position 13",
-		"1 to 1440"},
+	    {WHEN_WINDOW, "09:00-17:00-", "minutes",
+		"a number of minutes is missing at position 13", "1 to 1440"},
 	    {WHEN_WINDOW, "09:00-25:00-60", "end", "'25:00' at position 7 (end) is not a time",
 		"HH:MM"},
 	    {WHEN_WINDOW, "09:00:30-10:00-5", "start", "'09:00:30' at position 1 (start) is not a",
@@ -328,8 +341,8 @@ test_errors(void **state)
 	    {WHEN_WINDOW, "09:00-17:00-60 0000000", "weekdays", "names no weekday", "disable it"},
 	    {WHEN_ORDINAL, "", "ordinal", "first to fifth or last is missing at position 1",
 		"first monday 06:00"},
-	    {WHEN_ORDINAL, "sixth monday 06:00", "ordinal", "'sixth' at position 1 (ordinal) is not",
-		"fifth or last"},
+	    {WHEN_ORDINAL, "sixth monday 06:00", "ordinal",
+		"'sixth' at position 1 (ordinal) is not", "fifth or last"},
 	    {WHEN_ORDINAL, "1st monday 06:00", "ordinal", "'1st' at position 1", "first"},
 	    {WHEN_ORDINAL, "first 06:00", "weekday", "'06:00' at position 7 (weekday) is not a",
 		"first monday"},
@@ -344,7 +357,8 @@ test_errors(void **state)
 	    {WHEN_RRULE, "RRULE:FREQ=DAILY", "DTSTART", "", ""},
 	    {WHEN_RRULE, "DTSTART:20261120T020000Z\nRRULE:FREQ=DAILY", "DTSTART", "", ""},
 	    {WHEN_RRULE, "DTSTART;TZID=Europe/Berlin:20261120T020000\nRRULE:FREQ=DAILY", "DTSTART",
-		"TZID Europe/Berlin is not the schedule's zone, America/New_York", "Leave TZID out"},
+		"TZID Europe/Berlin is not the schedule's zone, America/New_York",
+		"Leave TZID out"},
 	    {WHEN_ONCE, "", "instant", "'' is not an RFC 3339 date and time", "+90m"},
 	    {WHEN_ONCE, "tomorrow", "instant", "'tomorrow' is not an RFC 3339", "+90m"},
 	    {WHEN_ONCE, "2026-13-01 02:00", "instant", "'2026-13-01 02:00' is not a local date",

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * lib/when/when: laws that hold for every schedule, tried on random ones of all kinds, zones, policies
+ * lib/when/when: laws that hold for every schedule, tried on random ones of all kinds, zones,
+ * policies
  * and calendars: next rises, is the same from any instant in between, agrees with the marks, and
  * survives its canonical text. TAKT_SEED varies them.
  */
@@ -80,8 +81,8 @@ add_cron(struct buf *b)
 	    "*", "0", "30", "*/15", "H", "H/20", "5,35", "50-10/5", "0-59", "H(10-20)"};
 	static const char *const hours[] = {
 	    "*", "2", "1", "0-3", "22-4", "*/2", "H", "0,23", "1-2", "23-1/2"};
-	static const char *const month_days[] = {"*", "?", "*", "L", "L-3", "15W", "1W", "31W", "LW",
-	    "1,15", "28-3", "*/2", "29", "L,1", "H"};
+	static const char *const month_days[] = {"*", "?", "*", "L", "L-3", "15W", "1W", "31W",
+	    "LW", "1,15", "28-3", "*/2", "29", "L,1", "H"};
 	static const char *const months[] = {"*", "*", "*", "*", "2", "NOV-MAR", "3,10-11", "H"};
 	static const char *const week_days[] = {
 	    "*", "?", "*", "FRI-MON", "5L", "MON#1", "SUN#5", "1-5", "7", "*/3", "SATL,2#2", "H"};
@@ -220,7 +221,8 @@ fail_sample(const struct sample *s, const char *law, int64_t a, int64_t b)
 {
 	char from[32], to[32], start[32];
 
-	fail_msg("%s: %s '%s' in %s, gap %d, fold %d, hit %d, include %d, exclude %d, start %s: %s, %s",
+	fail_msg(
+	    "%s: %s '%s' in %s, gap %d, fold %d, hit %d, include %d, exclude %d, start %s: %s, %s",
 	    law, when_kind_name(s->kind), s->expr.p, zone_name(s->set.zone), s->set.policy.gap,
 	    s->set.policy.fold, s->set.hit, s->include != NULL, s->exclude != NULL,
 	    when_format_rfc3339(s->start, start), when_format_rfc3339(a, from),
@@ -263,7 +265,8 @@ by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* All instants that marks from well before `start` to well after `end` say something fires at: sorted. */
+/* All instants that marks from well before `start` to well after `end` say something fires at:
+ * sorted. */
 static size_t
 fires_by_marks(const struct sample *s, int64_t start, int64_t end, int64_t at[MARKS_MAX])
 {
@@ -369,7 +372,8 @@ test_bounded(void **state)
 	    {WHEN_CRON, "0 0 30W 2 *", true},
 	    {WHEN_CRON, "0 0 * 2 MON#5", false},
 	    {WHEN_CRON, "59 59 23 29 2 ?", false},
-	    {WHEN_RRULE, "DTSTART:20000101T000000\nRRULE:FREQ=MONTHLY;BYMONTHDAY=31;BYMONTH=2", true},
+	    {WHEN_RRULE, "DTSTART:20000101T000000\nRRULE:FREQ=MONTHLY;BYMONTHDAY=31;BYMONTH=2",
+		true},
 	};
 	struct when_setting set = {WHEN_ALWAYS, .policy = {.gap = CRON_GAP_SKIP}};
 	struct when_occurrence o;
