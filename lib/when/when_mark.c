@@ -79,10 +79,8 @@ next_local_mark(const struct when *w, struct when_cursor *c, struct when_mark *o
 static bool
 next_instant_mark(const struct when *w, struct when_cursor *c, struct when_mark *out)
 {
+	int64_t after = c->local.after, utc;
 	const char *reason;
-	int64_t utc;
-
-	int64_t after = c->local.after;
 
 	if (after >= c->until || !w->ops->next_instant(w, after + 1, &utc) || utc > c->until)
 		return false;

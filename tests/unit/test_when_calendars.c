@@ -89,7 +89,7 @@ test_hits(void **state)
 		"2026-12-24T09:00:00Z 2026-12-26T09:00:00Z 2026-12-27T09:00:00Z "
 		"2026-12-29T09:00:00Z",
 		{0}},
-	    /* A weekend is no hit: its occurrences stay. Friday's and Monday's meet Tuesday's own. */
+	    /* A weekend is no hit and stays. Friday's and Monday's meet Tuesday's own. */
 	    {WHEN_TIMES, "09:00", "UTC", NULL, XMAS, NEXT, "2026-12-24T00:00:00Z",
 		"2026-12-24T09:00:00Z 2026-12-26T09:00:00Z 2026-12-27T09:00:00Z "
 		"2026-12-29T09:00:00Z 2026-12-30T09:00:00Z",
@@ -145,7 +145,7 @@ test_hits(void **state)
 	    /* Days are local days: 25 December begins at 11:00Z the day before in Auckland. */
 	    {WHEN_CRON, "0 * * * *", "Pacific/Auckland", NULL, XMAS, SKIP, "2026-12-24T10:00:00Z",
 		"2026-12-25T11:00:00Z", {0}},
-	    /* The clock's rules hold on the day that it comes to: Amman's gap, Friday 00:00 to 01:00. */
+	    /* The clock of the day it comes to: Amman's gap, Friday 00:00 to 01:00. */
 	    {WHEN_TIMES, "00:30 0001000", "Asia/Amman", NULL, "2022-02-24", NEXT,
 		"2022-02-20T00:00:00Z", "2022-02-24T22:00:00Z*^ 2022-03-02T21:30:00Z", {0}},
 	    {WHEN_TIMES, "00:30 0001000", "Asia/Amman", NULL, "2022-02-24", NEXT,
