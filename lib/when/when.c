@@ -223,7 +223,7 @@ rrule_of_text(struct when *w, const char *text, struct err *e)
 	return err_hint(e, "Leave TZID out, or make it the schedule's zone.");
 }
 
-/* Lines joined by \n, without ends and blanks at the end, and without TZID, which was checked. */
+/* Lines joined by \n, and without TZID, which was checked. */
 static void
 print_rrule(const struct when *w, const char *text, struct buf *out)
 {
@@ -232,20 +232,17 @@ print_rrule(const struct when *w, const char *text, struct buf *out)
 
 	(void)w;
 	for (const char *p = text; *p; p += strspn(p, "\r\n")) {
-		size_t n = strcspn(p, "\r\n"), shown = n;
+		size_t n = strcspn(p, "\r\n");
 		const char *colon = memchr(p, ':', n), *zone = strstr(p, tzid);
 
-		while (shown && strchr(" \t", p[shown - 1]))
-			shown--;
-		if (shown)
-			buf_adds(out, newline);
+		buf_adds(out, n ? newline : "");
 		if (zone && colon && zone < colon) {
 			buf_add(out, p, (size_t)(zone - p));
 			zone += strcspn(zone + 1, ";:") + 1;
-			buf_add(out, zone, shown - (size_t)(zone - p));
+			buf_add(out, zone, n - (size_t)(zone - p));
 		} else
-			buf_add(out, p, shown);
-		newline = shown ? "\n" : newline;
+			buf_add(out, p, n);
+		newline = n ? "\n" : newline;
 		p += n;
 	}
 }

@@ -231,7 +231,7 @@ test_spellings(void **state)
 	    {WHEN_ORDINAL, "  Last  FRIDAY of every  month (14:00, 06:00)",
 		"last friday 06:00,14:00"},
 	    {WHEN_ORDINAL, "fifth sunday 23:59", "fifth sunday 23:59"},
-	    {WHEN_RRULE, "DTSTART;TZID=America/New_York:20261120T020000 \r\nRRULE:FREQ=DAILY\r\n",
+	    {WHEN_RRULE, "DTSTART;TZID=America/New_York:20261120T020000\r\nRRULE:FREQ=DAILY\r\n",
 		"DTSTART:20261120T020000\nRRULE:FREQ=DAILY"},
 	    {WHEN_ONCE, "2026-12-01T02:00:00Z", "2026-12-01T02:00:00Z"},
 	    {WHEN_ONCE, "2026-12-01T02:00:00+05:30", "2026-11-30T20:30:00Z"},
