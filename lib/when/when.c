@@ -453,24 +453,34 @@ when_instant(const struct when *w, int64_t utc, struct when_occurrence *out, con
 	return true;
 }
 
-/* A day that is ruled out is left at its end, or at a clock change before that. */
+/* The first instant of a day that is not ruled out, of those in this span after `day`; the span's end
+ * if there is none. */
+static int64_t
+leave_hits(const struct when *w, const struct zone_span *span, int64_t day)
+{
+	int64_t start;
+
+	do
+		start = ++day * DAY_S - span->off;
+	while (start < span->end && day <= when_last_day(&w->set) && when_is_hit(&w->set, day, NULL));
+	return start < span->end ? start : span->end;
+}
+
 static bool
 next_of_every(const struct when *w, int64_t from, struct when_occurrence *out)
 {
-	int64_t last = when_last_day(&w->set), utc;
 	const char *reason;
+	int64_t utc;
 
 	while (every_next(&w->every, w->set.anchor, from, &utc)) {
 		struct zone_span span;
-		int64_t day_end;
 
 		if (when_instant(w, utc, out, &reason))
 			return true;
-		if (out->day > last)
+		if (out->day > when_last_day(&w->set))
 			return false;
 		span = zone_span_at(w->set.zone, utc);
-		day_end = (out->day + 1) * DAY_S - span.off;
-		from = day_end < span.end ? day_end : span.end;
+		from = leave_hits(w, &span, out->day);
 	}
 	return false;
 }
