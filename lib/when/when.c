@@ -462,7 +462,8 @@ leave_hits(const struct when *w, const struct zone_span *span, int64_t day)
 
 	do
 		start = ++day * DAY_S - span->off;
-	while (start < span->end && day <= when_last_day(&w->set) && when_is_hit(&w->set, day, NULL));
+	while (
+	    start < span->end && day <= when_last_day(&w->set) && when_is_hit(&w->set, day, NULL));
 	return start < span->end ? start : span->end;
 }
 
