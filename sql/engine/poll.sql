@@ -4,8 +4,8 @@
 -- if due, null if there is nothing.
 -- $1 node id
 select
-	(select ceil(extract(epoch from min(s.next_due_at) - now()) * 1000)::bigint
-	 from takt.schedule s where s.enabled and s.next_due_at is not null) as schedule_ms,
+	(select ceil(extract(epoch from min(s.next_fire_at) - now()) * 1000)::bigint
+	 from takt.schedule s where s.enabled and s.next_fire_at is not null) as schedule_ms,
 	(select ceil(extract(epoch from min(l.next_at) - now()) * 1000)::bigint
 	 from takt.live l where l.state = 'retry_wait') as retry_ms,
 	case when exists (select from takt.live l where l.state = 'queued') then 0::bigint end as queued_ms,

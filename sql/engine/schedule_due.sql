@@ -8,6 +8,6 @@ select s.ctid as place, s.id, s.expr, s.zone, s.dst_gap, s.dst_fold, s.next_due_
 	(select floor(extract(epoch from now()))::bigint) as now_s,
 	(select floor(extract(epoch from now()) * 1000)::bigint) as now_ms
 from takt.schedule s
-where s.enabled and s.kind = 'cron' and s.next_due_at <= now() and not $2::jsonb ? s.zone
-order by s.next_due_at
+where s.enabled and s.kind = 'cron' and s.next_fire_at <= now() and not $2::jsonb ? s.zone
+order by s.next_fire_at
 limit $1::int;

@@ -25,7 +25,8 @@ with me as materialized (
 	where s.id = a.id and s.enabled and s.next_due_at = a.was and s.expr = a.expr and s.zone = a.zone
 	for update of s skip locked
 ), moved as (
-	update takt.schedule s set next_due_at = h.next
+	update takt.schedule s set next_due_at = h.next,
+		next_fire_at = h.next + s.jitter_off_s * interval '1 s', last_due_at = h.due
 	from held h
 	where s.ctid = h.at and s.id = h.id and s.enabled and s.next_due_at = h.was and s.expr = h.expr and s.zone = h.zone
 	returning s.task_id, s.org_id, h.id, h.was, h.due, h.rule, h.skip_until, h.skip_n, h.run_id, h.code

@@ -18,7 +18,7 @@ AHEAD_S = 5
 def come_due(t, n, skip=0):
     """n schedules, all in the same second soon; that second."""
     at = t.one("select date_trunc('second', now()) + %s * interval '1 s'", AHEAD_S)
-    t.one("update takt.schedule set next_due_at = %s where id in (select id from takt.task order by id limit %s offset %s)", at, n, skip)
+    t.one("update takt.schedule set (next_due_at, next_fire_at) = (%s, %s) where id in (select id from takt.task order by id limit %s offset %s)", at, at, n, skip)
     if t.one("select now() >= %s", at):
         raise RuntimeError("the load took longer than the time ahead")
     return at
@@ -28,8 +28,8 @@ def add_schedules(t, n, task_type, expr, due):
     """n tasks with a schedule each; due: an SQL expression over g, the number."""
     t.tasks(n, task_type, overlap="queue", cron_expression=expr)
     t.one(f"""
-        insert into takt.schedule (id, org_id, task_id, kind, expr, zone, enabled, next_due_at)
-        select id, org_id, id, 'cron', %s, 'UTC', true, {due}
+        insert into takt.schedule (id, org_id, task_id, kind, expr, zone, enabled, next_due_at, next_fire_at)
+        select id, org_id, id, 'cron', %s, 'UTC', true, {due}, {due}
         from (select *, row_number() over (order by id) as g from takt.task) x""", expr)
     t.pg.sql("vacuum analyze")
 

@@ -41,6 +41,11 @@ insert into takt.task (id, org_id, name, task_type, enabled, definition)
 insert into takt.task_revision (task_id, revision, org_id, definition, source, actor)
     values ('%(task)s', 1, '%(org)s', '{}', 'x', 'a');
 insert into takt.schedule (id, org_id, task_id, kind, enabled) values ('%(task)s', '%(org)s', '%(task)s', 'on_demand', true);
+insert into takt.calendar (id, org_id, name, source) values ('%(calendar)s', '%(org)s', 'c', 'days');
+insert into takt.calendar_day (calendar_id, day, org_id) values ('%(calendar)s', '2026-12-25', '%(org)s');
+insert into takt.shared_schedule (id, org_id, name, definition) values ('%(shared)s', '%(org)s', 's', '{}');
+insert into takt.schedule_calendar (org_id, schedule_id, calendar_id, is_exclude)
+    values ('%(org)s', '%(task)s', '%(calendar)s', true);
 insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule)
     values ('%(task)s', now(), '%(task)s', '%(org)s', 'skipped', 'due');
 insert into takt.command (id, org_id, request_hash, kind, actor, body)
@@ -70,7 +75,7 @@ def pg():
         with cluster.connect() as c:
             now_hex = c.execute("select lpad(to_hex((extract(epoch from now()) * 1000)::bigint), 12, '0')").fetchone()[0]
             for i, org in enumerate(ORGS):
-                names = {w: uid(org, w) for w in ("org", "credential", "device", "group", "task", "command")}
+                names = {w: uid(org, w) for w in ("org", "credential", "device", "group", "task", "command", "calendar", "shared")}
                 run = uuid.UUID(now_hex + "7000800000000000000" + str(i))
                 c.execute(FILL % {**names, "name": org, "run": run, "feed": i + 1, "key": "k" * 16})
                 for role in RANKS:
@@ -284,7 +289,7 @@ def test_a_due_time_is_one_that_can_be_reckoned_with(gateway, when):
     """Each engine's poll subtracts from it: an infinite one stopped them all."""
     with gateway.transaction(force_rollback=True):
         present(gateway, token(A, "operator"))
-        refused(gateway, "update takt.schedule set next_due_at = %s", [when], "23514")
+        refused(gateway, "update takt.schedule set (next_due_at, next_fire_at) = (%s, %s)", [when, when], "23514")
 
 
 @pytest.mark.parametrize("table", ["task_revision", "schedule"])

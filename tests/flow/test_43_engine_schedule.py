@@ -150,7 +150,7 @@ def test_a_zone_that_cannot_be_read_waits_and_holds_up_nobody(t):
 
 def test_many_at_the_same_time(t):
     tasks = [t.task("hello", cron="* * * * *", overlap="parallel") for _ in range(250)]
-    t.sql("update takt.schedule set next_due_at = date_trunc('second', now()) where task_id = any(%s::uuid[])", tasks)
+    t.sql("update takt.schedule set (next_due_at, next_fire_at) = (date_trunc('second', now()), date_trunc('second', now())) where task_id = any(%s::uuid[])", tasks)
     t.sql("notify takt_schedule")
     wait_until(lambda: t.one("select count(*) from takt.occurrence where task_id = any(%s::uuid[]) and decision = 'fired'",
                              tasks) >= 250, 60, "250 occurrences")

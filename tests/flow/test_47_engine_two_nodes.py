@@ -39,7 +39,7 @@ def test_each_due_time_is_decided_once(t):
     tasks = [t.task("hello", cron="* * * * *", overlap="parallel") for _ in range(100)]
     for _ in range(3):
         due = t.one("select date_trunc('second', now())")
-        t.sql("update takt.schedule set next_due_at = %s where task_id = any(%s::uuid[])", due, tasks)
+        t.sql("update takt.schedule set (next_due_at, next_fire_at) = (%s, %s) where task_id = any(%s::uuid[])", due, due, tasks)
         t.sql("notify takt_schedule")
         wait_until(lambda d=due: t.one("select count(*) from takt.occurrence where due_at = %s and "
                                        "task_id = any(%s::uuid[])", d, tasks) == 100, 30, "100 decisions")

@@ -203,7 +203,7 @@ class Engine:
 
     def due(self, task, when):
         """Set the schedule's next time; `when` is an SQL expression. Returns it: the engine may move on at once."""
-        due = self.one(f"update takt.schedule set next_due_at = {when} where task_id = %s returning next_due_at", task)
+        due = self.one(f"update takt.schedule set (next_due_at, next_fire_at) = ({when}, {when}) where task_id = %s returning next_due_at", task)
         self.sql("notify takt_schedule")
         return due
 
