@@ -39,7 +39,7 @@ static double sleep_s;
  * records planned while nothing is live get plans that read all of it.
  */
 #define REHEARSE_EVERY_MS 10000
-#define REHEARSE_PARAMS 16
+#define REHEARSE_PARAMS 24
 
 static bool is_due_soon;
 static int64_t rehearsed_ms;

@@ -35,22 +35,30 @@
 static json_t *unreadable;
 static int64_t unreadable_until_ms;
 
-/* What schedule_fire.sql is asked: an array each, an element a schedule. */
+/* What schedule_fire.sql is asked: an array each, an element a schedule; then an element a row of what was passed
+ * over. */
 enum list {
 	PLACE,
 	ID,
 	WAS,
-	EXPR,
-	ZONE,
+	ROW_VERSION,
 	DUE,
 	NEXT,
 	RULE,
-	SKIP_UNTIL,
-	SKIP_N,
 	RUN,
 	CODE,
+	LATE,
+	PASSED,
+	PASSED_DECISION,
+	PASSED_RULE,
+	PASSED_DUE,
+	PASSED_UNTIL,
+	PASSED_N,
+	PASSED_DETAIL,
 	LIST_COUNT
 };
+/* Later than this after its time a firing says so. */
+#define LATE_S 60
 
 struct round {
 	struct engine *engine;
@@ -139,6 +147,18 @@ note_month(struct round *r, int64_t due)
 }
 
 static void
+put_passed(struct round *r, const char *id, int64_t from, const struct catch_up *c)
+{
+	pgarray_uuid(&r->lists[PASSED], id);
+	pgarray_text(&r->lists[PASSED_DECISION], "missed");
+	pgarray_text(&r->lists[PASSED_RULE], "catchup.latest");
+	pgarray_int8(&r->lists[PASSED_DUE], from);
+	pgarray_int8(&r->lists[PASSED_UNTIL], c->skip_until);
+	pgarray_int4(&r->lists[PASSED_N], (int32_t)c->skipped);
+	pgarray_text(&r->lists[PASSED_DETAIL], NULL);
+}
+
+static void
 decide(struct round *r, const PGresult *res, int i, const struct zone *zone)
 {
 	int64_t due = store_int(res, i, "due_s", 0);
@@ -155,9 +175,13 @@ decide(struct round *r, const PGresult *res, int i, const struct zone *zone)
 	note_month(r, c.due);
 	put_time(&r->lists[DUE], c.skipped > 0, c.due);
 	put_time(&r->lists[NEXT], c.has_next, c.next);
-	put_time(&r->lists[SKIP_UNTIL], c.skipped > 0, c.skip_until);
-	pgarray_int4(&r->lists[SKIP_N], (int32_t)c.skipped);
 	pgarray_text(&r->lists[RULE], rule);
+	if (r->now_s - c.due > LATE_S)
+		pgarray_int4(&r->lists[LATE], (int32_t)(r->now_s - c.due));
+	else
+		pgarray_int4_null(&r->lists[LATE]);
+	if (c.skipped > 0)
+		put_passed(r, store_str(res, i, "id"), due, &c);
 }
 
 static void
@@ -169,8 +193,7 @@ ask(struct round *r, const PGresult *res, int i, const struct zone *zone)
 	pgarray_text(&r->lists[PLACE], store_str(res, i, "place"));
 	pgarray_uuid(&r->lists[ID], store_str(res, i, "id"));
 	pgarray_text(&r->lists[WAS], store_str(res, i, "was"));
-	pgarray_text(&r->lists[EXPR], store_str(res, i, "expr"));
-	pgarray_text(&r->lists[ZONE], store_str(res, i, "zone"));
+	pgarray_int4(&r->lists[ROW_VERSION], (int32_t)store_int(res, i, "version", 0));
 	decide(r, res, i, zone);
 	uuid_v7(r->now_ms, &run);
 	id_run_code(code);
@@ -195,7 +218,7 @@ on_due(void *arg, const PGresult *res, const struct err *err)
 		return;
 	r->now_s = store_int(res, 0, "now_s", 0);
 	r->now_ms = store_int(res, 0, "now_ms", 0);
-	pgarray_begin(r->lists, LIST_COUNT, readable);
+	pgarray_begin(r->lists, LIST_COUNT, 0);
 	for (int i = 0; i < n; i++)
 		if (zones[i])
 			ask(r, res, i, zones[i]);

@@ -23,6 +23,9 @@ add_u32(struct buf *b, uint32_t v)
 	buf_add(b, &be, sizeof(be));
 }
 
+/* The length stands behind dimensions, flag and type. */
+#define LENGTH_AT 12
+
 static void
 element(struct pgarray *a, uint32_t oid, const void *p, size_t n)
 {
@@ -33,6 +36,10 @@ element(struct pgarray *a, uint32_t oid, const void *p, size_t n)
 		add_u32(&a->bytes, (uint32_t)a->length);
 		add_u32(&a->bytes, 1);
 	}
+	if (a->is_open) {
+		uint32_t be = htobe32((uint32_t)++a->length);
+		memcpy(a->bytes.p + LENGTH_AT, &be, sizeof(be));
+	}
 	add_u32(&a->bytes, p ? (uint32_t)n : UINT32_MAX);
 	buf_add(&a->bytes, p, n);
 }
@@ -41,7 +48,7 @@ void
 pgarray_begin(struct pgarray *arrays, size_t n, size_t length)
 {
 	for (size_t i = 0; i < n; i++)
-		arrays[i] = (struct pgarray){.length = length};
+		arrays[i] = (struct pgarray){.length = length, .is_open = length == 0};
 }
 
 static unsigned
@@ -91,6 +98,12 @@ void
 pgarray_text(struct pgarray *a, const char *s)
 {
 	element(a, OID_TEXT, s, s ? strlen(s) : 0);
+}
+
+void
+pgarray_int4_null(struct pgarray *a)
+{
+	element(a, OID_INT4, NULL, 0);
 }
 
 void

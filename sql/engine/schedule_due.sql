@@ -3,7 +3,7 @@
 -- The due rows, and where they are. Only read: the next time is computed in C, schedule_fire compares and sets. A
 -- schedule is enabled as its task is.
 -- $1 limit, $2 ["zone that could not be read a moment ago", …]
-select s.ctid as place, s.id, s.expr, s.zone, s.dst_gap, s.dst_fold, s.next_due_at::text as was,
+select s.ctid as place, s.id, s.version, s.expr, s.zone, s.dst_gap, s.dst_fold, s.next_due_at::text as was,
 	floor(extract(epoch from s.next_due_at))::bigint as due_s,
 	(select floor(extract(epoch from now()))::bigint) as now_s,
 	(select floor(extract(epoch from now()) * 1000)::bigint) as now_ms

@@ -1,11 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- SPDX-FileCopyrightText: The Takt authors
 -- Decide about due times: each schedule whose row is still as it was read moves on, and the due time
--- becomes a run, or an occurrence that says why not. Earlier due times that were passed over are one
--- skipped range.
+-- becomes a run, or an occurrence that says why not. What was passed over besides (daemon/schedule/README.md) comes
+-- in rows of its own, which are written if their schedule moves.
 -- $1 node id; then arrays, an element a schedule: $2 the row's place, $3 id, $4 its due time as it was read,
--- $5 expression, $6 zone, $7 the due time to decide (epoch s), null: that which was read, $8 the next, null: never again,
--- $9 why it must not fire, else null, $10 the last due time passed over, $11 how many were, $12 run id, $13 code
+-- $5 version, $6 the due time to decide (epoch s), null: that which was read, -1: none, $7 the next, null: never
+-- again, $8 why it must not fire, else null, $9 run id, $10 code, $11 by how many seconds it is late, null: it is not;
+-- then an element a row passed over: $12 schedule id, $13 decision, $14 rule, $15 due time, $16 the last one that it
+-- covers, null: it alone, $17 how many, $18 detail (JSON) or null
 with me as materialized (
 	select n.no, n.incarnation, takt.uuid_v7() as batch, coalesce((select max(e.feed_last) from takt.event_batch e
 		where e.node_no = n.no and e.incarnation = n.incarnation), 0) as feed,
@@ -13,23 +15,27 @@ with me as materialized (
 			to_json(to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))) as head
 	from takt.node n where n.id = $1::uuid
 ), asked as materialized (
-	select a.place::tid as place, a.id, a.was::timestamptz as was, a.expr, a.zone,
-		coalesce(to_timestamp(a.due), a.was::timestamptz) as due, to_timestamp(a.next) as next, a.rule,
-		to_timestamp(a.skip_until) as skip_until, a.skip_n, a.run_id, a.code
-	from unnest($2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],
-		$10::bigint[], $11::int[], $12::uuid[], $13::text[])
-		as a(place, id, was, expr, zone, due, next, rule, skip_until, skip_n, run_id, code)
+	select a.place::tid as place, a.id, a.was::timestamptz as was, a.version, to_timestamp(a.next) as next, a.rule,
+		case when a.due is null then a.was::timestamptz when a.due >= 0 then to_timestamp(a.due) end as due,
+		a.run_id, a.code, a.late_s
+	from unnest($2::text[], $3::uuid[], $4::text[], $5::int[], $6::bigint[], $7::bigint[], $8::text[], $9::uuid[],
+		$10::text[], $11::int[]) as a(place, id, was, version, due, next, rule, run_id, code, late_s)
+), passed as materialized (
+	select p.id, p.decision, p.rule, to_timestamp(p.due) as due, to_timestamp(p.until) as until_at, p.n,
+		p.detail::jsonb as detail
+	from unnest($12::uuid[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::int[], $18::text[])
+		as p(id, decision, rule, due, until, n, detail)
 ), held as (
 	-- By place: an index on the due time finds all that are due with it, each time.
 	select s.ctid as at, a.* from asked a join takt.schedule s on s.ctid = a.place
-	where s.id = a.id and s.enabled and s.next_due_at = a.was and s.expr = a.expr and s.zone = a.zone
+	where s.id = a.id and s.enabled and s.next_due_at = a.was and s.version = a.version
 	for update of s skip locked
 ), moved as (
-	update takt.schedule s set next_due_at = h.next,
-		next_fire_at = h.next + s.jitter_off_s * interval '1 s', last_due_at = h.due
+	update takt.schedule s set next_due_at = h.next, next_fire_at = h.next + s.jitter_off_s * interval '1 s',
+		last_due_at = coalesce(h.due, (select max(coalesce(p.until_at, p.due)) from passed p where p.id = h.id))
 	from held h
-	where s.ctid = h.at and s.id = h.id and s.enabled and s.next_due_at = h.was and s.expr = h.expr and s.zone = h.zone
-	returning s.task_id, s.org_id, h.id, h.was, h.due, h.rule, h.skip_until, h.skip_n, h.run_id, h.code
+	where s.ctid = h.at and s.id = h.id and s.enabled and s.next_due_at = h.was and s.version = h.version
+	returning s.task_id, s.org_id, h.id, h.due, h.rule, h.run_id, h.code, h.late_s
 ), ready as materialized (
 	select m.*, t.name, t.task_type, t.revision, o.is_queue,
 		t.definition || jsonb_build_object('revision', t.revision) as policy,
@@ -41,15 +47,17 @@ with me as materialized (
 	from moved m join takt.task t on t.org_id = m.org_id and t.id = m.task_id,
 	lateral (select coalesce(t.definition ->> 'overlap', 'queue') = 'queue' as is_queue offset 0) o
 ), passed_over as (
-	insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule, until_at, n)
-	select task_id, was, id, org_id, 'skipped', 'catchup.latest', skip_until, skip_n
-	from ready where skip_n > 0
+	insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule, until_at, n, detail)
+	select s.task_id, p.due, p.id, s.org_id, p.decision, p.rule, p.until_at, p.n, p.detail
+	from passed p cross join lateral (select s.task_id, s.org_id from takt.schedule s where s.id = p.id offset 0) s
+	where (p.id in (select m.id from moved m)) is true
 	on conflict do nothing
 ), decided as (
-	insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule, run_id)
+	insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule, run_id, detail)
 	select task_id, due, id, org_id, case when skip_rule is null then 'fired' else 'skipped' end,
-		coalesce(skip_rule, 'due'), case when skip_rule is null then run_id end
-	from ready
+		coalesce(skip_rule, 'due'), case when skip_rule is null then run_id end,
+		case when late_s is not null then jsonb_build_object('late_s', late_s) end
+	from ready where due is not null
 	on conflict do nothing
 	returning run_id
 ), fired as materialized (

@@ -47,6 +47,7 @@ alter table takt.schedule drop constraint schedule_kind_check;
 alter table takt.schedule
 	add constraint schedule_kind_check check (kind in
 		('cron', 'every', 'times', 'window', 'ordinal', 'rrule', 'once', 'on_demand')),
+	add column version         int not null default 1,  -- grows with each change of what the row says: a decision is for one
 	add column shared_id       uuid,        -- the shared schedule of which this row is a copy
 	add column anchor          timestamptz not null default date_trunc('second', now()),  -- of `every`
 	add column effective_from  timestamptz, -- inclusive
@@ -154,6 +155,6 @@ create or replace function takt.task_put_schedule(p_task uuid, p jsonb) returns 
 		(p ->> 'next_due_at')::timestamptz)
 	on conflict (id) do update set kind = excluded.kind, expr = excluded.expr, zone = excluded.zone,
 		dst_gap = excluded.dst_gap, dst_fold = excluded.dst_fold, enabled = excluded.enabled,
-		next_due_at = excluded.next_due_at, next_fire_at = excluded.next_fire_at;
+		next_due_at = excluded.next_due_at, next_fire_at = excluded.next_fire_at, version = schedule.version + 1;
 	select pg_notify('takt_schedule', '');
 $$;

@@ -302,7 +302,7 @@ DAMAGE = {
                                     f"{LIVE}"), c.relink())],
     "live_overlap": [lambda c: (c.sql("drop index live_one_started"), second_live(c))],
     "decision_once": [
-        lambda c: (c.drop_unique("occurrence"), copy_row(c, "occurrence", "decision = 'skipped'", until_at="null", n="1")),
+        lambda c: (c.drop_unique("occurrence"), copy_row(c, "occurrence", "decision = 'missed'", until_at="null", n="1")),
         lambda c: copy_row(c, "occurrence", "until_at > due_at", due_at="due_at + interval '1 min'", until_at="null", n="1"),
         lambda c: c.sql("update occurrence set until_at = due_at - interval '1 s' where until_at is not null"),
     ],

@@ -283,6 +283,13 @@ binary_arrays(void **state)
 	assert_int_equal(a[2].bytes.n, 20 + 4 + 2);
 	assert_memory_equal(a[2].bytes.p + 20, "\0\0\0\2\0x", 6);
 	pgarray_end(a, 3);
+	pgarray_begin(a, 2, 0);
+	pgarray_int4(&a[0], 7);
+	pgarray_int4(&a[0], -2);
+	assert_int_equal(a[0].bytes.n, sizeof(want_int4));
+	assert_memory_equal(a[0].bytes.p, want_int4, sizeof(want_int4));
+	assert_null(a[1].bytes.p);
+	pgarray_end(a, 2);
 }
 
 int
