@@ -139,7 +139,7 @@ find(const char *noun, const char *verb)
 {
 	for (const struct command *c = commands; c->noun; c++)
 		if (strcmp(c->noun, noun) == 0 &&
-		    (!c->verb || c->is_raw || (verb && strcmp(c->verb, verb) == 0)))
+		    (!c->verb || (verb && strcmp(c->verb, verb) == 0)))
 			return c;
 	return NULL;
 }
@@ -287,12 +287,6 @@ command_parse(int argc, char **argv, struct args *a, json_t **global, int *code)
 		return helped(noun, NULL, code);
 	if (!c)
 		return unknown(noun, verb, code);
-	if (c->is_raw) {
-		a->raw_argc = a->n;
-		a->raw_argv = a->pos;
-		a->cmd = c;
-		return c;
-	}
 	skip = c->verb ? 1 : 0;
 	a->pos[skip] = argv[0];
 	if (parse_flags(c, a->n - skip, a->pos + skip, a, *global) < 0) {

@@ -39,8 +39,6 @@ struct args {
 	int n;
 	char **pos;
 	json_t *opt;
-	int raw_argc; /* for commands that parse for themselves: argv[0] is the noun */
-	char **raw_argv;
 };
 
 /* Borrowed from args; NULL / false when the flag was not given. */

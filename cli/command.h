@@ -27,7 +27,7 @@ struct command {
 	const struct flag *flags; /* ended by a NULL name; NULL: none */
 	int (*run)(struct cli *c, const struct args *a);
 	bool is_local; /* needs no daemon: no URL, no token */
-	bool is_raw;   /* parses its own arguments */
+	bool is_url_optional; /* asks a daemon if one is known */
 };
 
 /* Ended by a NULL noun. */

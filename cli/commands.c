@@ -133,6 +133,38 @@ static const struct flag flags_verify[] = {
     {"against", FLAG_STR, "FILE", "the chains must still have the heads in FILE"},
     {0},
 };
+static const struct flag flags_calendar_check[] = {
+    {"zone", FLAG_STR, "ZONE", "the clock that timed events are put on; default as written"},
+    {0},
+};
+static const struct flag flags_calendar_day[] = {
+    {"zone", FLAG_STR, "ZONE", "of a file: the clock that timed events are put on"},
+    {0},
+};
+static const struct flag flags_calendar_show[] = {
+    {"from", FLAG_STR, "DATE", "from this day on; default today"},
+    {"to", FLAG_STR, "DATE", "to this day; default a year later"},
+    {"zone", FLAG_STR, "ZONE", "of a file: the clock that timed events are put on"},
+    {0},
+};
+static const struct flag flags_cron[] = {
+    {"kind", FLAG_STR, "KIND",
+	"cron (default), every, times, window, ordinal, rrule, once or on_demand"},
+    {"zone", FLAG_STR, "ZONE", "its time zone; local times and marks are shown; default UTC"},
+    {"tz", FLAG_STR, "ZONE", "the same, but only UTC stamps are printed, one a line"},
+    {"from", FLAG_STR, "TIME", "after this time: RFC 3339, local, or +2h; default now"},
+    {"count", FLAG_STR, "N", "how many times; default 5"},
+    {"skip-calendar", FLAG_LIST, "FILE|NAME", "not on its days; may be repeated"},
+    {"only-calendar", FLAG_LIST, "FILE|NAME", "on its days only; may be repeated"},
+    {"on-hit", FLAG_STR, "WHAT",
+	"on a day ruled out: skip (default), next_business_day or previous_business_day"},
+    {"dst-gap", FLAG_STR, "WHAT", "a time that the clock skips: run_at_gap_end (default) or skip"},
+    {"dst-fold", FLAG_STR, "WHAT", "a time shown twice: first (default), second or both"},
+    {"effective-from", FLAG_STR, "TIME", "not before; every counts from here"},
+    {"effective-until", FLAG_STR, "TIME", "not at this time or later"},
+    {"task", FLAG_STR, "ID", "the task whose id picks the values of H"},
+    {0},
+};
 static const struct flag flags_api[] = {
     {"data", FLAG_STR, "FILE|-", "the body"},
     {"if-match", FLAG_STR, "ETAG", "for PUT and PATCH of tasks"},
@@ -226,10 +258,18 @@ const struct command commands[] = {
 	cmd_plugin_list},
     {"verify", NULL, "", 0, 0, "", "check the whole database for what must never be", flags_verify,
 	cmd_verify, .is_local = true},
-    {"cron", "next", "EXPR", 0, -1, "", "the next times of a cron expression; needs no daemon",
-	NULL, cmd_cron, .is_local = true, .is_raw = true},
-    {"cron", "check", "EXPR", 0, -1, "", "explain a cron expression; needs no daemon", NULL,
-	cmd_cron, .is_local = true, .is_raw = true},
+    {"calendar", "check", "FILE|-", 1, 1, "",
+	"check an iCalendar file and report what it holds; needs no daemon", flags_calendar_check,
+	cmd_calendar_check, .is_local = true},
+    {"calendar", "is-holiday", "FILE|NAME DATE", 2, 2, "",
+	"exit 0 if the day is in the calendar, 1 if not", flags_calendar_day,
+	cmd_calendar_is_holiday, .is_url_optional = true},
+    {"calendar", "show", "FILE|NAME", 1, 1, "viewer", "the days of a calendar", flags_calendar_show,
+	cmd_calendar_show, .is_url_optional = true},
+    {"cron", "next", "EXPR", 1, 1, "", "the next times of a schedule; needs no daemon", flags_cron,
+	cmd_cron_next, .is_url_optional = true},
+    {"cron", "check", "EXPR", 1, 1, "", "explain a schedule; needs no daemon", flags_cron,
+	cmd_cron_check, .is_url_optional = true},
     {"api", NULL, "METHOD PATH", 2, 2, "", "any request; prints the answer's body", flags_api,
 	cmd_api},
     {0},

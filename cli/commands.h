@@ -54,5 +54,11 @@ CMD(cmd_health);
 CMD(cmd_plugin_list);
 CMD(cmd_platform_list);
 CMD(cmd_platform_check);
-CMD(cmd_cron);
 CMD(cmd_api);
+/* cron.c */
+CMD(cmd_cron_next);
+CMD(cmd_cron_check);
+/* calendar.c */
+CMD(cmd_calendar_check);
+CMD(cmd_calendar_is_holiday);
+CMD(cmd_calendar_show);

@@ -1,177 +1,344 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * See cron.h. The same lib/when that the engine uses answers here, so what this prints is what will
- * run.
+ * `takt cron next` and `takt cron check`: any kind of schedule, asked locally. The same lib/when that
+ * the engine uses answers here, so what this prints is what will run. A server is only asked for
+ * calendars that are named.
  */
 #include "cli/cron.h"
 
-#include <errno.h>
-#include <getopt.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
+#include "base/jsonx.h"
 
-#include "when/cron.h"
+#include "cli/calfile.h"
+#include "cli/commands.h"
+#include "cli/moment.h"
+#include "cli/print.h"
+
+#include "when/calendar.h"
 #include "when/stamp.h"
 #include "when/zone.h"
 
 #include "base/banned.h"
 
-#define EXIT_USAGE 2
-#define COUNT_MAX 10000
-
-static const char usage_text[] =
-    "usage: takt cron next EXPR [--tz ZONE] [--from RFC3339] [--count N]\n"
-    "                      [--dst-gap run_at_gap_end|skip] [--dst-fold first|second|both]\n"
-    "       takt cron check EXPR\n"
-    "\n"
-    "next   prints the next times, one RFC 3339 UTC stamp a line, strictly after --from; none if "
-    "there is none\n"
-    "check  says what the expression means, or what is wrong with it\n"
-    "EXPR   minute, hour, day of month, month, day of week; six fields begin with the second\n"
-    "\n"
-    "Defaults: --tz UTC, --from now, --count 5, --dst-gap run_at_gap_end, --dst-fold first.\n";
-
-struct request {
-	struct cron cron;
-	const struct zone *zone;
-	struct cron_policy policy;
-	int64_t from;
-	long count;
-};
-
-enum { OPT_TZ = 1, OPT_FROM, OPT_COUNT, OPT_GAP, OPT_FOLD, OPT_HELP };
-
-static const struct option options[] = {
-    {"tz", required_argument, NULL, OPT_TZ},
-    {"from", required_argument, NULL, OPT_FROM},
-    {"count", required_argument, NULL, OPT_COUNT},
-    {"dst-gap", required_argument, NULL, OPT_GAP},
-    {"dst-fold", required_argument, NULL, OPT_FOLD},
-    {"help", no_argument, NULL, OPT_HELP},
-    {0},
-};
-
 static int
-fail(const struct err *e)
+refuse(const char *flag, struct err *e)
 {
-	char text[800];
-
-	fprintf(stderr, "takt cron: %s\n", err_text(e, text, sizeof(text)));
-	return EXIT_USAGE;
+	e->code = ERR_INVALID;
+	if (flag)
+		err_field(e, "%s", flag);
+	return cli_fail(e);
 }
 
 static int
-usage(void)
+parse_count(const char *s, long *out)
 {
-	fputs(usage_text, stderr);
-	return EXIT_USAGE;
+	size_t digits = strspn(s, "0123456789");
+
+	*out = digits && digits < 7 ? strtol(s, NULL, 10) : 0;
+	if (s[digits] || *out < 1 || *out > MARKS_COUNT_MAX)
+		return cli_refuse("--count", "Give a number from 1 to 10000.",
+		    "'%.40s' is not a number of times", s);
+	return CLI_OK;
+}
+
+/* The words of the policies. */
+static int
+read_policy(const struct args *a, struct cron_question *q)
+{
+	const char *kind = arg_str(a, "kind"), *gap = arg_str(a, "dst-gap"),
+		   *fold = arg_str(a, "dst-fold"), *hit = arg_str(a, "on-hit");
+	struct err e = ERR_INIT;
+
+	if (kind && when_kind_parse(kind, &q->kind, &e) < 0)
+		return refuse("--kind", &e);
+	if (gap && cron_gap_parse(gap, &q->set.policy.gap, &e) < 0)
+		return refuse("--dst-gap", &e);
+	if (fold && cron_fold_parse(fold, &q->set.policy.fold, &e) < 0)
+		return refuse("--dst-fold", &e);
+	if (hit && when_hit_parse(hit, &q->set.hit, &e) < 0)
+		return refuse("--on-hit", &e);
+	return CLI_OK;
+}
+
+/* H hashes the id's canonical text, as the engine does. */
+static int
+read_task(const struct args *a, struct cron_question *q)
+{
+	const char *task = arg_str(a, "task");
+
+	if (!task)
+		return CLI_OK;
+	if (!uuid_valid(task))
+		return cli_refuse("--task", "Give the task's id: `takt task list` shows it.",
+		    "'%.60s' is not an id", task);
+	for (size_t i = 0; i < UUID_LEN; i++)
+		q->task[i] = (char)tolower((unsigned char)task[i]);
+	q->set.hash_key = q->task;
+	return CLI_OK;
 }
 
 static int
-parse_count(const char *s, long *out, struct err *e)
+read_time(const struct args *a, const char *name, const struct zone *zone, int64_t *out)
 {
-	char *end;
-	long v;
+	_cleanup_free_ char *flag = xasprintf("--%s", name);
+	const char *text = arg_str(a, name);
 
-	errno = 0;
-	v = strtol(s, &end, 10);
-	if (errno || end == s || *end || v < 1 || v > COUNT_MAX) {
-		err_set(e, ERR_INVALID, "'%.40s' is not a number of times", s);
-		err_hint(e, "Give a number from 1 to %d.", COUNT_MAX);
-		return -ERR_INVALID;
-	}
-	*out = v;
-	return 0;
+	return text ? moment_parse(flag, text, zone, out) : CLI_OK;
 }
 
 static int
-take_option(int opt, const char *value, struct request *r, struct err *e)
+read_times(const struct args *a, struct cron_question *q)
 {
-	switch (opt) {
-	case OPT_TZ:
-		r->zone = zone_get(value, e);
-		return r->zone ? 0 : -ERR_INVALID;
-	case OPT_FROM:
-		return when_parse_rfc3339(value, &r->from, NULL, e);
-	case OPT_COUNT:
-		return parse_count(value, &r->count, e);
-	case OPT_GAP:
-		return cron_gap_parse(value, &r->policy.gap, e);
-	default:
-		return cron_fold_parse(value, &r->policy.fold, e);
-	}
-}
+	const char *zone = arg_str(a, "zone"), *tz = arg_str(a, "tz"), *count = arg_str(a, "count");
+	int64_t now = clock_realtime_us() / 1000000;
+	int code;
 
-static void
-print_next(const struct request *r)
-{
-	int64_t at = r->from;
-	char stamp[32];
-
-	for (long i = 0; i < r->count && cron_next(&r->cron, r->zone, &r->policy, at, &at); i++)
-		puts(when_format_rfc3339(at, stamp));
+	if (zone && tz)
+		return cli_refuse(
+		    "--tz", "Give one of --zone and --tz.", "the zone is given twice");
+	q->from = now;
+	q->count = 5;
+	code = moment_zone(tz ? "--tz" : "--zone", tz ? tz : zone, &q->set.zone);
+	if (!code)
+		code = read_time(a, "from", q->set.zone, &q->from);
+	if (!code)
+		code = read_time(a, "effective-from", q->set.zone, &q->set.from);
+	if (!code)
+		code = read_time(a, "effective-until", q->set.zone, &q->set.until);
+	if (!code && count)
+		code = parse_count(count, &q->count);
+	q->set.anchor = q->kind == WHEN_ONCE       ? now
+			: q->set.from != INT64_MIN ? q->set.from
+						   : q->from;
+	return code;
 }
 
 static int
-check(const struct cron *c)
+read_calendars(struct cli *c, const struct args *a, struct cron_question *q)
 {
-	const struct cron_policy policy = {0};
-	_cleanup_buf_ struct buf b = {0};
-	int64_t at;
+	int code = calfile_merge(
+	    c, "--skip-calendar", arg_list(a, "skip-calendar"), q->set.zone, &q->exclude);
 
-	cron_describe(c, &b);
-	if (!cron_next(c, zone_utc(), &policy, clock_realtime_us() / 1000000, &at))
-		buf_adds(&b, "never         no date matches: it will never run\n");
-	fputs(b.p, stdout);
-	return 0;
-}
-
-/* The option's name for the error's field, unless the parser named one itself. */
-static const char *
-option_name(int opt)
-{
-	for (const struct option *o = options; o->name; o++)
-		if (o->val == opt)
-			return o->name;
-	return "";
+	if (!code)
+		code = calfile_merge(
+		    c, "--only-calendar", arg_list(a, "only-calendar"), q->set.zone, &q->include);
+	q->set.exclude = q->exclude;
+	q->set.include = q->include;
+	return code;
 }
 
 int
-cli_cron(int argc, char **argv)
+cron_question_init(struct cli *c, const struct args *a, struct cron_question *q)
 {
-	struct request r = {.zone = zone_utc(), .from = clock_realtime_us() / 1000000, .count = 5};
 	struct err e = ERR_INIT;
-	bool is_next, has_option = false;
-	int opt;
+	int code;
 
-	optind = 0;
-	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (opt == OPT_HELP) {
-			fputs(usage_text, stdout);
-			return 0;
-		}
-		if (opt == '?')
-			return usage();
-		has_option = true;
-		if (take_option(opt, optarg, &r, &e) < 0) {
-			err_field(&e, "--%s", option_name(opt));
-			return fail(&e);
-		}
+	*q = (struct cron_question){.set = {WHEN_ALWAYS}};
+	code = read_policy(a, q);
+	if (!code)
+		code = read_task(a, q);
+	if (!code)
+		code = read_times(a, q);
+	if (!code)
+		code = read_calendars(c, a, q);
+	if (code)
+		return code;
+	if (when_text(q->kind, &q->set, a->pos[0], &q->text, &e) < 0 ||
+	    !(q->w = when_new(q->kind, q->text.p ? q->text.p : "", &q->set, &e))) {
+		if (!q->set.hash_key && strstr(e.message, "whose id it hashes"))
+			err_hint(&e, "Name the task with --task ID.");
+		return refuse(NULL, &e);
 	}
-	if (argc - optind != 2)
-		return usage();
-	is_next = strcmp(argv[optind], "next") == 0;
-	if (!is_next && (strcmp(argv[optind], "check") != 0 || has_option))
-		return usage();
-	if (cron_parse(argv[optind + 1], &r.cron, &e) < 0)
-		return fail(&e);
-	if (!is_next)
-		return check(&r.cron);
-	print_next(&r);
-	return 0;
+	return CLI_OK;
+}
+
+void
+cron_question_fini(struct cron_question *q)
+{
+	when_free(q->w);
+	calendar_free(q->include);
+	calendar_free(q->exclude);
+	buf_fini(&q->text);
+}
+
+/* --- output --- */
+
+static struct marks_of
+marks_of(const struct cron_question *q)
+{
+	return (struct marks_of){q->w, q->set.zone, q->include, q->exclude};
+}
+
+/* What was asked, in front of the answer. */
+static json_t *
+asked_json(const struct cron_question *q)
+{
+	return json_pack("{s:s, s:s, s:s}", "kind", when_kind_name(q->kind), "expr",
+	    q->text.p ? q->text.p : "", "timezone", zone_name(q->set.zone));
+}
+
+/* One stamp a line and nothing else: for scripts, and as it always was. */
+static bool
+is_plain(const struct args *a)
+{
+	return !arg_str(a, "zone") && !arg_list(a, "skip-calendar") &&
+	       !arg_list(a, "only-calendar");
+}
+
+static int
+by_time(const void *a, const void *b)
+{
+	const json_t *x = *(const json_t *const *)a, *y = *(const json_t *const *)b;
+	int order = strcmp(json_get_str(x, "utc", ""), json_get_str(y, "utc", ""));
+
+	return order ? order : strcmp(json_get_str(x, "local", ""), json_get_str(y, "local", ""));
+}
+
+/* What runs and what does not, in the order of time. */
+static void
+print_marks(struct cli *c, const json_t *found)
+{
+	static const struct column cols[] = {
+	    {"NEXT (UTC)", "runs_at", COL_TIME}, {"NEXT (ZONE)", "shown"}, {"MARK", "text"}, {0}};
+	_cleanup_json_ json_t *rows = json_array();
+	const json_t *next = json_object_get(found, "next"),
+		     *skipped = json_object_get(found, "skipped");
+	size_t n = json_array_size(next), m = json_array_size(skipped), i;
+	_cleanup_free_ const json_t **all = xcalloc(n + m + 1, sizeof(const json_t *));
+
+	for (i = 0; i < n + m; i++)
+		all[i] = i < n ? json_array_get(next, i) : json_array_get(skipped, i - n);
+	qsort(all, n + m, sizeof(*all), by_time);
+	for (i = 0; i < n + m; i++) {
+		json_t *row = json_deep_copy(all[i]);
+		const char *local = json_get_str(row, "local", "");
+		bool runs = !json_object_get(row, "rule");
+
+		json_object_set_new(
+		    row, "shown", json_sprintf("%.10s %s", local, *local ? local + 11 : ""));
+		if (runs)
+			json_object_set(row, "runs_at", json_object_get(row, "utc"));
+		json_array_append_new(rows, row);
+	}
+	print_table(c, rows, cols);
+	if (json_is_true(json_object_get(found, "is_cut")))
+		fputs("takt: more was skipped than is listed\n", stderr);
+}
+
+static int
+print_next(struct cli *c, const struct args *a, struct cron_question *q)
+{
+	const struct marks_of m = marks_of(q);
+	_cleanup_json_ json_t *found = marks_next(&m, q->from, q->count);
+	const json_t *one;
+	size_t i;
+
+	if (c->is_json) {
+		_cleanup_json_ json_t *answer = asked_json(q);
+
+		json_object_update(answer, found);
+		print_json(answer);
+	} else if (is_plain(a)) {
+		json_array_foreach(json_object_get(found, "next"), i, one)
+		    puts(json_get_str(one, "utc", ""));
+	} else {
+		print_marks(c, found);
+	}
+	return CLI_OK;
+}
+
+int
+cmd_cron_next(struct cli *c, const struct args *a)
+{
+	struct cron_question q;
+	int code = cron_question_init(c, a, &q);
+
+	if (!code)
+		code = print_next(c, a, &q);
+	cron_question_fini(&q);
+	return code;
+}
+
+/* Do clock changes mean anything to it? Not where elapsed time is counted. */
+static bool
+is_local(const struct cron_question *q)
+{
+	return q->kind != WHEN_EVERY && q->kind != WHEN_ONCE && q->kind != WHEN_ON_DEMAND &&
+	       !(q->kind == WHEN_CRON && strncmp(q->text.p, "@every", 6) == 0);
+}
+
+static void
+describe(const struct cron_question *q, bool is_never, struct buf *out)
+{
+	struct cron cron;
+
+	buf_adds(out, "");
+	if (q->kind == WHEN_CRON && cron_parse_keyed(q->text.p, q->set.hash_key, &cron, NULL) == 0)
+		cron_describe(&cron, out);
+	else
+		buf_addf(out, "kind          %s\ntext          %s\n", when_kind_name(q->kind),
+		    q->text.p ? q->text.p : "");
+	if (is_never && q->kind == WHEN_ON_DEMAND)
+		buf_adds(out, "never         it runs when it is asked to\n");
+	else if (is_never)
+		buf_adds(out, "never         no date matches: it will never run\n");
+}
+
+static void
+print_changes(struct cli *c, const json_t *changes)
+{
+	static const struct column cols[] = {
+	    {"DUE (ZONE)", "shown"}, {"WHAT", "what"}, {"RESULT", "text"}, {0}};
+	json_t *list = json_object_get(changes, "clock_changes"), *one;
+	json_int_t more = json_integer_value(json_object_get(changes, "more"));
+	size_t i;
+
+	if (!json_array_size(list))
+		return;
+	puts("\nClock changes of the next two years:");
+	json_array_foreach(list, i, one)
+	{
+		const char *due = json_get_str(one, "due", "");
+
+		json_object_set_new(
+		    one, "shown", json_sprintf("%.10s %s", due, *due ? due + 11 : ""));
+	}
+	print_table(c, list, cols);
+	if (more)
+		printf("and %lld more\n", (long long)more);
+}
+
+int
+cmd_cron_check(struct cli *c, const struct args *a)
+{
+	_cleanup_json_ json_t *changes = NULL, *answer = NULL;
+	_cleanup_buf_ struct buf text = {0};
+	struct when_occurrence first;
+	struct cron_question q;
+	int code = cron_question_init(c, a, &q);
+
+	if (!code) {
+		const struct marks_of m = marks_of(&q);
+
+		describe(&q, !when_next(q.w, q.from, &first), &text);
+		changes = is_local(&q) ? marks_clock_changes(&m, q.from)
+				       : json_pack("{s:[], s:i}", "clock_changes", "more", 0);
+		answer = asked_json(&q);
+	}
+	if (!code && c->is_json) {
+		json_object_set_new(answer, "description", json_string(text.p));
+		json_object_update(answer, changes);
+		print_json(answer);
+	} else if (!code) {
+		fputs(text.p, stdout);
+		print_changes(c, changes);
+	}
+	cron_question_fini(&q);
+	return code;
 }

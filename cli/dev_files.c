@@ -19,6 +19,8 @@
 #include "base/io.h"
 #include "base/jsonx.h"
 
+#include "cli/places.h"
+
 #include "base/banned.h"
 
 #define SOCKET_DIR_MAX 90
@@ -109,22 +111,6 @@ socket_dir(struct dev *d, struct err *e)
 	return io_replace_file(dirfd, "run-path", tmp, strlen(tmp), 0600, e);
 }
 
-static char *
-own_dir(void)
-{
-	char path[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-	char *slash;
-
-	if (n < 0)
-		return xstrdup(".");
-	path[n] = 0;
-	slash = strrchr(path, '/');
-	if (slash && slash != path)
-		*slash = 0;
-	return xstrdup(path);
-}
-
 int
 dev_paths(struct dev *d, const char *state, struct err *e)
 {
@@ -139,7 +125,7 @@ dev_paths(struct dev *d, const char *state, struct err *e)
 	if (!realpath(state, real))
 		return err_sys(e, "%s", state);
 	d->dir = xstrdup(real);
-	d->bin = own_dir();
+	d->bin = places_own_dir();
 	if (stat(d->dir, &st) < 0)
 		return err_sys(e, "%s", d->dir);
 	if (st.st_uid != geteuid()) {
@@ -214,20 +200,13 @@ is_dir(const char *path)
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* --platform-dir, else beside our binary, else the source tree, else installed. */
 static json_t *
 platform_dirs(const struct dev *d)
 {
-	_cleanup_free_ char *beside = xasprintf("%s/conf/platforms.d", d->bin);
-	_cleanup_free_ char *objects = xasprintf("%s/config.status", d->bin);
-	const char *path = TAKT_PKGDATADIR "/platforms.d";
+	_cleanup_free_ char *path = places_data_dir("platforms.d");
 
 	if (json_array_size(d->platform_dirs))
 		return json_deep_copy(d->platform_dirs);
-	if (is_dir(beside))
-		path = beside;
-	else if (access(objects, F_OK) == 0 && is_dir(TAKT_SRCDIR "/conf/platforms.d"))
-		path = TAKT_SRCDIR "/conf/platforms.d";
 	return json_pack("[s]", path);
 }
 

@@ -74,7 +74,8 @@ run(const struct args *a, const json_t *global)
 	c.state = state ? xstrdup(state) : conf_default_state();
 	if (!code && !a->cmd->is_local &&
 	    conf_load(&c, json_get_str(global, "url", NULL),
-		json_get_str(global, "token-file", NULL), &e) < 0)
+		json_get_str(global, "token-file", NULL), &e) < 0 &&
+	    !(a->cmd->is_url_optional && e.code == ERR_NOT_FOUND))
 		code = cli_fail(&e) == CLI_MISSING ? CLI_SERVER : CLI_REFUSED;
 	if (!code)
 		code = a->cmd->run(&c, a);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* node, health, plugin, platform, cron, api: the installation, and what is not a resource. */
+/* node, health, plugin, platform, api: the installation, and what is not a resource. */
 #include "cli/commands.h"
 
 #include <ctype.h>
@@ -12,7 +12,6 @@
 
 #include "cli/api.h"
 #include "cli/command.h"
-#include "cli/cron.h"
 #include "cli/input.h"
 #include "cli/platform.h"
 #include "cli/print.h"
@@ -149,13 +148,6 @@ cmd_platform_check(struct cli *c, const struct args *a)
 {
 	(void)c;
 	return cli_platform_check(a->pos[0]) ? CLI_REFUSED : CLI_OK;
-}
-
-int
-cmd_cron(struct cli *c, const struct args *a)
-{
-	(void)c;
-	return cli_cron(a->raw_argc, a->raw_argv);
 }
 
 /* The answer's body as it came. */
