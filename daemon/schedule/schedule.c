@@ -10,30 +10,28 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "base/id.h"
 #include "base/jsonx.h"
 #include "base/log.h"
 
 #include "daemon/engine/engine.h"
 #include "daemon/queue/claim.h"
+#include "daemon/schedule/calendars.h"
+#include "daemon/schedule/catch_up.h"
+#include "daemon/schedule/plan.h"
+#include "daemon/schedule/zones.h"
 #include "daemon/store/pgarray.h"
 #include "daemon/store/store.h"
-#include "when/cron.h"
+#include "when/calendar.h"
 #include "when/stamp.h"
-#include "when/zone.h"
 
 #include "base/banned.h"
 
 #define DUE_MAX 200
 /* The occurrences' partitions reach a month back; make older ones when they are needed. */
 #define PARTITIONS_BACK_S (25 * 86400)
-
-/* Zones whose files cannot be read, maybe because tzdata is just being replaced: their schedules
- * stay as they are and do not stand in front of the others. */
-#define UNREADABLE_MS 60000
-static json_t *unreadable;
-static int64_t unreadable_until_ms;
+/* Instead of a due time: none of those that were due fires. */
+#define NO_DUE (-1)
 
 /* What schedule_fire.sql is asked: an array each, an element a schedule; then an element a row of what was passed
  * over. */
@@ -57,15 +55,14 @@ enum list {
 	PASSED_DETAIL,
 	LIST_COUNT
 };
-/* Later than this after its time a firing says so. */
-#define LATE_S 60
 
 struct round {
 	struct engine *engine;
 	struct pgarray lists[LIST_COUNT];
 	json_t *months; /* object: the months of decided times that may have no partition */
 	int64_t now_s, now_ms;
-	bool is_full, has_claim;
+	bool is_full; /* there may be more, ask again */
+	bool has_claim;
 };
 
 /* The last decision failed: if its claim is why, due times must not wait for it. */
@@ -88,51 +85,6 @@ put_time(struct pgarray *a, bool is_set, int64_t utc)
 		pgarray_int8_null(a);
 }
 
-static int
-plan(const PGresult *res, int i, const struct zone *zone, int64_t due, int64_t now,
-    struct catch_up *out, struct err *e)
-{
-	struct cron cron;
-	struct cron_policy policy = {0};
-
-	if (cron_parse(store_str(res, i, "expr"), &cron, e) < 0 ||
-	    cron_gap_parse(store_str(res, i, "dst_gap"), &policy.gap, e) < 0 ||
-	    cron_fold_parse(store_str(res, i, "dst_fold"), &policy.fold, e) < 0)
-		return -(int)e->code;
-	*out = schedule_catch_up(&cron, zone, &policy, due, now);
-	return 0;
-}
-
-static const struct zone *
-readable_zone(const char *name)
-{
-	struct err e = ERR_INIT;
-	const struct zone *zone = zone_get(name, &e);
-
-	if (!zone && !json_object_get(unreadable, name)) {
-		log_error(LOG_SCHEDULE, "schedules in zone %s wait: %s", name, e.message);
-		json_object_set_new(unreadable, name, json_true());
-	}
-	return zone;
-}
-
-/* Of the round before, for a minute. */
-static char *
-unreadable_zones(void)
-{
-	_cleanup_json_ json_t *names = json_array();
-	const char *name;
-	json_t *value;
-
-	if (clock_monotonic_ms() > unreadable_until_ms) {
-		json_object_clear(unreadable);
-		unreadable_until_ms = clock_monotonic_ms() + UNREADABLE_MS;
-	}
-	json_object_foreach(unreadable, name, value)
-	    json_array_append_new(names, json_string(name));
-	return json_text(names);
-}
-
 /* One without a partition would make the whole round fail, at every try. */
 static void
 note_month(struct round *r, int64_t due)
@@ -146,82 +98,127 @@ note_month(struct round *r, int64_t due)
 	json_object_set_new(r->months, day, json_true());
 }
 
-static void
-put_passed(struct round *r, const char *id, int64_t from, const struct catch_up *c)
+/* "NAME: reason" is what a day of an exclude calendar says. */
+static json_t *
+detail_of(const struct passed *p, const struct plan *plan, const struct catch_up_policy *policy)
 {
-	pgarray_uuid(&r->lists[PASSED], id);
-	pgarray_text(&r->lists[PASSED_DECISION], "missed");
-	pgarray_text(&r->lists[PASSED_RULE], "catchup.latest");
-	pgarray_int8(&r->lists[PASSED_DUE], from);
-	pgarray_int8(&r->lists[PASSED_UNTIL], c->skip_until);
-	pgarray_int4(&r->lists[PASSED_N], (int32_t)c->skipped);
-	pgarray_text(&r->lists[PASSED_DETAIL], NULL);
+	const char *colon;
+
+	if (strcmp(p->rule, "catchup.limit") == 0)
+		return json_pack("{si}", "limit", (int)policy->limit);
+	if (strcmp(p->rule, "catchup.deadline") == 0)
+		return json_pack("{sI}", "deadline_seconds", (json_int_t)policy->deadline_s);
+	if (strcmp(p->rule, "calendar.include") == 0)
+		return json_pack("{ssss}", "calendar", calendar_name(plan_include(plan)), "reason", p->reason);
+	if (strcmp(p->rule, "calendar.exclude") == 0 && (colon = strstr(p->reason, ": ")))
+		return json_pack("{ss%ss}", "calendar", p->reason, (size_t)(colon - p->reason), "reason", colon + 2);
+	return p->reason ? json_pack("{ss}", "reason", p->reason) : NULL;
 }
 
 static void
-decide(struct round *r, const PGresult *res, int i, const struct zone *zone)
+put_passed(struct round *r, const char *id, const struct passed *p, json_t *detail)
 {
-	int64_t due = store_int(res, i, "due_s", 0);
-	struct catch_up c = {.due = due};
-	const char *rule = NULL;
-	struct err e = ERR_INIT;
+	_cleanup_free_ char *text = detail ? json_text(detail) : NULL;
 
-	note_month(r, due);
-	if (plan(res, i, zone, due, r->now_s, &c, &e) < 0) {
-		log_error(LOG_SCHEDULE, "schedule %s cannot be read and stops: %s",
-		    store_str(res, i, "id"), e.message);
-		rule = "schedule.invalid";
-	}
-	note_month(r, c.due);
-	put_time(&r->lists[DUE], c.skipped > 0, c.due);
-	put_time(&r->lists[NEXT], c.has_next, c.next);
-	pgarray_text(&r->lists[RULE], rule);
-	if (r->now_s - c.due > LATE_S)
-		pgarray_int4(&r->lists[LATE], (int32_t)(r->now_s - c.due));
+	note_month(r, p->due);
+	pgarray_uuid(&r->lists[PASSED], id);
+	pgarray_text(&r->lists[PASSED_DECISION], p->decision);
+	pgarray_text(&r->lists[PASSED_RULE], p->rule);
+	pgarray_int8(&r->lists[PASSED_DUE], p->due);
+	put_time(&r->lists[PASSED_UNTIL], p->until > p->due, p->until);
+	pgarray_int4(&r->lists[PASSED_N], (int32_t)p->n);
+	pgarray_text(&r->lists[PASSED_DETAIL], text);
+}
+
+static void
+put_decision(struct round *r, int64_t was, const struct catch_up *c, int64_t late_s)
+{
+	note_month(r, c->due);
+	put_time(&r->lists[DUE], !c->has_due || c->due != was, c->has_due ? c->due : NO_DUE);
+	put_time(&r->lists[NEXT], c->has_next, c->next);
+	if (c->has_due && late_s > CATCH_UP_LATE_S)
+		pgarray_int4(&r->lists[LATE], (int32_t)late_s);
 	else
 		pgarray_int4_null(&r->lists[LATE]);
-	if (c.skipped > 0)
-		put_passed(r, store_str(res, i, "id"), due, &c);
 }
 
 static void
-ask(struct round *r, const PGresult *res, int i, const struct zone *zone)
+decide(struct round *r, const PGresult *res, int i, struct plan *plan)
 {
+	const struct catch_up_policy policy = plan_policy(res, i);
+	int64_t was = store_int(res, i, "due_s", 0), seen = store_int(res, i, "seen_s", 0);
+	int64_t upto = r->now_s - store_int(res, i, "jitter_off_s", 0);
+	struct catch_up c;
+
+	/* Somebody set the row by hand. */
+	if (upto < was)
+		upto = was;
+	if (seen >= was)
+		seen = was - 1;
+	catch_up(plan_when(plan), &policy, was, upto, &c);
+	if (plan_has_marks(plan, seen, upto))
+		catch_up_marks(plan_when(plan), plan_exclude(plan), seen, &c);
+	for (unsigned k = 0; k < c.row_count; k++) {
+		_cleanup_json_ json_t *detail = detail_of(&c.rows[k], plan, &policy);
+		put_passed(r, store_str(res, i, "id"), &c.rows[k], detail);
+	}
+	put_decision(r, was, &c, upto - c.due);
+	pgarray_text(&r->lists[RULE], NULL);
+}
+
+/* It does not fire and is not asked about again before it is changed. */
+static void
+stop(struct round *r, const PGresult *res, int i, const struct err *e)
+{
+	int64_t was = store_int(res, i, "due_s", 0);
+	struct catch_up c = {.has_due = true, .due = was};
+
+	log_error(LOG_SCHEDULE, "schedule %s cannot be read and stops: %s", store_str(res, i, "id"),
+	    e->message);
+	put_decision(r, was, &c, 0);
+	pgarray_text(&r->lists[RULE], "schedule.invalid");
+}
+
+static void
+ask(struct round *r, const PGresult *res, int i)
+{
+	struct err e = ERR_INIT;
+	struct plan *plan;
+	enum plan_state state = plan_get(res, i, &plan, &e);
 	struct uuid run;
 	char code[9];
 
+	if (state == PLAN_WAITS)
+		return;
 	pgarray_text(&r->lists[PLACE], store_str(res, i, "place"));
 	pgarray_uuid(&r->lists[ID], store_str(res, i, "id"));
 	pgarray_text(&r->lists[WAS], store_str(res, i, "was"));
 	pgarray_int4(&r->lists[ROW_VERSION], (int32_t)store_int(res, i, "version", 0));
-	decide(r, res, i, zone);
 	uuid_v7(r->now_ms, &run);
 	id_run_code(code);
 	pgarray_uuid(&r->lists[RUN], run.s);
 	pgarray_text(&r->lists[CODE], code);
+	if (state == PLAN_READY)
+		decide(r, res, i, plan);
+	else
+		stop(r, res, i, &e);
 }
 
 static void
 on_due(void *arg, const PGresult *res, const struct err *err)
 {
 	struct round *r = arg;
-	const struct zone *zones[DUE_MAX];
-	size_t readable = 0;
 	int n = err ? 0 : PQntuples(res);
 
 	r->is_full = n == DUE_MAX;
-	for (int i = 0; i < n; i++) {
-		zones[i] = readable_zone(store_str(res, i, "zone"));
-		readable += zones[i] != NULL;
-	}
-	if (readable == 0)
+	if (n == 0)
 		return;
 	r->now_s = store_int(res, 0, "now_s", 0);
 	r->now_ms = store_int(res, 0, "now_ms", 0);
+	plan_begin();
 	pgarray_begin(r->lists, LIST_COUNT, 0);
 	for (int i = 0; i < n; i++)
-		if (zones[i])
-			ask(r, res, i, zones[i]);
+		ask(r, res, i);
 }
 
 static void
@@ -268,7 +265,6 @@ send_fire(struct round *r)
 	store_send(s, SQL_ENGINE_SCHEDULE_FIRE, p, ARRAY_LEN(p), on_fired, r);
 	r->has_claim = !is_alone && claim_send(r->engine, JOB_SCHEDULE);
 	store_send(s, SQL_ENGINE_FEED_NOTIFY, NULL, 0, NULL, NULL);
-	store_sync(s, on_committed, r);
 }
 
 static void
@@ -276,29 +272,29 @@ on_read(void *arg, const PGresult *res, const struct err *err)
 {
 	struct round *r = arg;
 	struct engine *e = r->engine;
+	bool is_loading = !err && calendars_are_wanted();
 
 	(void)res;
-	if (!err && r->lists[ID].length > 0) {
+	r->is_full |= is_loading;
+	if (is_loading)
+		calendars_load(e->store);
+	if (!err && r->lists[ID].length > 0)
 		send_fire(r);
+	else if (!is_loading) {
+		on_committed(r, res, err);
 		return;
 	}
-	if (r->is_full)
-		engine_want(e, JOB_SCHEDULE);
-	engine_done(e, JOB_SCHEDULE, err);
-	round_free(r);
+	store_sync(e->store, on_committed, r);
 }
 
 bool
 schedule_start(struct engine *e)
 {
 	struct round *r = xcalloc(1, sizeof(*r));
+	_cleanup_free_ char *zones = zones_unreadable();
 
 	r->engine = e;
 	r->months = json_object();
-	zone_refresh();
-	if (!unreadable)
-		unreadable = json_object();
-	_cleanup_free_ char *zones = unreadable_zones();
 	store_send(e->store, SQL_ENGINE_SCHEDULE_DUE,
 	    (struct store_param[]){STORE_TEXT("200"), STORE_TEXT(zones)}, 2, on_due, r);
 	store_sync(e->store, on_read, r);

@@ -61,6 +61,7 @@ alter table takt.schedule
 	add column jitter_off_s    int not null default 0 check (jitter_off_s between 0 and 86400),         -- this one's
 	add column start_deadline_s int check (start_deadline_s between 1 and 31622400),
 	add column last_due_at     timestamptz, -- the latest that was decided
+	add column planned_from    timestamptz not null default now(),  -- next_due_at is the first after this, unless one was decided since
 	add column next_fire_at    timestamptz, -- next_due_at and the jitter: when it is decided
 	add column replan_from     timestamptz, -- not null: next_due_at is to be computed anew, as the first after this
 	add column disabled_at     timestamptz, -- when it was last disabled: where a back-fill that is asked for begins
@@ -84,6 +85,14 @@ create table takt.schedule_calendar (
 );
 create index schedule_calendar_calendar on takt.schedule_calendar (calendar_id);
 create index schedule_calendar_shared on takt.schedule_calendar (shared_id) where shared_id is not null;
+
+-- What the engine calls the calendars of one side of a schedule: "id:version:name,…"; null: none.
+create function takt.calendar_list(p_schedule uuid, p_shared uuid, p_is_exclude boolean) returns text
+language sql stable as $$
+	select string_agg(format('%s:%s:%s', c.id, c.version, c.name), ',' order by c.name, c.id)
+	from takt.schedule_calendar u join takt.calendar c on c.id = u.calendar_id
+	where (u.schedule_id = p_schedule or u.shared_id = p_shared) and u.is_exclude = p_is_exclude
+$$;
 
 -- A decision's own event, of those that make no run; and what it was decided by.
 alter table takt.occurrence

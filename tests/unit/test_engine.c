@@ -17,10 +17,10 @@
 #include "daemon/engine/sighting.h"
 #include "daemon/record/artifact.h"
 #include "daemon/store/pgarray.h"
-#include "daemon/schedule/schedule.h"
+#include "daemon/schedule/catch_up.h"
 #include "frame/frame.h"
-#include "when/cron.h"
 #include "when/stamp.h"
+#include "when/when.h"
 #include "when/zone.h"
 
 static int64_t
@@ -70,15 +70,21 @@ catch_up_table(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(catch_ups); i++) {
 		const struct catch_up_case *c = &catch_ups[i];
-		struct cron_policy policy = {0};
-		struct cron cron;
-		assert_int_equal(cron_parse(c->expr, &cron, NULL), 0);
-		struct catch_up r =
-		    schedule_catch_up(&cron, zone_utc(), &policy, utc(c->first), utc(c->now));
+		const struct when_setting set = {.zone = zone_utc(), WHEN_ALWAYS};
+		const struct catch_up_policy latest = {.rule = CATCH_UP_LATEST};
+		_cleanup_when_ struct when *w = when_new(WHEN_CRON, c->expr, &set, NULL);
+		struct catch_up r;
+		assert_non_null(w);
+		catch_up(w, &latest, utc(c->first), utc(c->now), &r);
+		assert_true(r.has_due);
 		assert_int_equal(r.due, utc(c->due));
-		assert_int_equal(r.skipped, c->skipped);
-		if (c->skip_until)
-			assert_int_equal(r.skip_until, utc(c->skip_until));
+		assert_int_equal(r.row_count, c->skip_until != NULL);
+		if (c->skip_until) {
+			assert_string_equal(r.rows[0].rule, "catchup.latest");
+			assert_int_equal(r.rows[0].due, utc(c->first));
+			assert_int_equal(r.rows[0].until, utc(c->skip_until));
+			assert_int_equal(r.rows[0].n, c->skipped);
+		}
 		assert_int_equal(r.has_next, c->next != NULL);
 		if (c->next)
 			assert_int_equal(r.next, utc(c->next));
