@@ -34,6 +34,7 @@ enum engine_job {
 	JOB_FENCED,   /* tell timelines of stale reports */
 	JOB_COMMAND,  /* decide commands */
 	JOB_RETRY,    /* queue retries whose time has come */
+	JOB_EXPIRE,   /* end runs that were not started in time */
 	JOB_SCHEDULE, /* decide about due times */
 	JOB_RESCUE,   /* take over the runs of a dead node */
 	JOB_CLAIM,    /* take queued runs */

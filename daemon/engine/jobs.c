@@ -17,6 +17,7 @@
 #include "daemon/engine/rescue.h"
 #include "daemon/queue/claim.h"
 #include "daemon/queue/command.h"
+#include "daemon/queue/expire.h"
 #include "daemon/queue/retry_due.h"
 #include "daemon/record/fence.h"
 #include "daemon/record/record.h"
@@ -37,6 +38,7 @@ static const struct {
     [JOB_FENCED] = {"fenced", fence_start, false, true},
     [JOB_COMMAND] = {"command", command_start, true, false},
     [JOB_RETRY] = {"retry", retry_due_start, true, false},
+    [JOB_EXPIRE] = {"expire", expire_start, true, false},
     [JOB_SCHEDULE] = {"schedule", schedule_start, true, false},
     [JOB_RESCUE] = {"rescue", rescue_start, true, false},
     [JOB_CLAIM] = {"claim", claim_start, true, false},

@@ -27,6 +27,7 @@ static const struct {
 } questions[] = {
     {"schedule_ms", JOB_SCHEDULE},
     {"retry_ms", JOB_RETRY},
+    {"expire_ms", JOB_EXPIRE},
     {"queued_ms", JOB_CLAIM},
 };
 

@@ -21,6 +21,7 @@ with me as materialized (
 		from takt.run r where r.org_id = l.org_id and r.id = l.run_id and l.task_type is null offset 0) r on true
 	-- queued means now: next_at orders, and a database whose clock was set back makes nobody wait
 	where l.state = 'queued' and exists (select from me)
+	and (l.expires_at is null or l.expires_at > now())
 	and coalesce(l.task_type, r.task_type) = any ($4::text[])
 	and (l.attempt > 0 or not l.queue_depth or not exists (select from takt.live o
 		where o.task_id = l.task_id and o.queue_depth and o.attempt > 0))
@@ -53,7 +54,7 @@ with me as materialized (
 ), moved as (
 	update takt.live l set state = 'dispatched', epoch = l.epoch + 1, attempt = l.attempt + 1, node_id = $1::uuid,
 		event_seq = l.event_seq + 1, last_batch = (select batch from me), opened_at = now(), attempt_started_at = null,
-		taken_from = null, timeout_s = p.timeout_s, journal_off = 0, output_b = 0, output_cut_b = 0,
+		taken_from = null, expires_at = null, timeout_s = p.timeout_s, journal_off = 0, output_b = 0, output_cut_b = 0,
 		units = case when l.attempt > 0 then l.units when p.target is null then 1 else coalesce(s.n, 0) end,
 		device_id = case when l.attempt > 0 then l.device_id when s.n = 1 then s.device_id end,
 		device_name = case when s.n = 1 then s.name else l.device_name end,

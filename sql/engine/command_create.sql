@@ -36,7 +36,7 @@ with me as materialized (
 ), alive as (
 	insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, last_batch, queue_depth, task_type,
 		task_revision, policy_hash, timeout_s, target)
-	select m.id, m.org_id, m.task_id, 'queued', now(), 1, me.batch, coalesce(m.policy ->> 'overlap', 'queue') = 'queue',
+	select m.id, m.org_id, m.task_id, 'queued', now(), 1, me.batch, coalesce(m.policy ->> 'overlap', 'queue') <> 'parallel',
 		m.task_type, m.task_revision, takt.policy_hash(m.policy), takt.policy_timeout_s(m.policy), takt.policy_target(m.policy)
 	from made m, me
 ), item as (

@@ -8,6 +8,8 @@ select
 	 from takt.schedule s where s.enabled and s.next_fire_at is not null) as schedule_ms,
 	(select ceil(extract(epoch from min(l.next_at) - now()) * 1000)::bigint
 	 from takt.live l where l.state = 'retry_wait') as retry_ms,
+	(select ceil(extract(epoch from min(l.expires_at) - now()) * 1000)::bigint
+	 from takt.live l where l.expires_at is not null) as expire_ms,
 	case when exists (select from takt.live l where l.state = 'queued') then 0::bigint end as queued_ms,
 	exists (select from takt.command c left join takt.live l on l.run_id = c.run_id
 		where c.decided_at is null

@@ -35,17 +35,29 @@ with me as materialized (
 		last_due_at = coalesce(h.due, (select max(coalesce(p.until_at, p.due)) from passed p where p.id = h.id))
 	from held h
 	where s.ctid = h.at and s.id = h.id and s.enabled and s.next_due_at = h.was and s.version = h.version
-	returning s.task_id, s.org_id, h.id, h.due, h.rule, h.run_id, h.code, h.late_s
+	returning s.task_id, s.org_id, s.start_deadline_s, h.id, h.due, h.rule, h.run_id, h.code, h.late_s
 ), ready as materialized (
-	select m.*, t.name, t.task_type, t.revision, o.is_queue,
+	select m.*, t.name, t.task_type, t.revision, o.overlap, o.at_most, b.busy,
 		t.definition || jsonb_build_object('revision', t.revision) as policy,
 		case when m.rule is not null then m.rule
 		when not t.enabled then 'task.disabled'
-		when o.is_queue and exists (select from takt.live l where l.task_id = m.task_id and l.state = 'queued'
-			and l.attempt = 0 and (select r.trigger from takt.run r where r.org_id = l.org_id and r.id = l.run_id) = 'schedule')
-			then 'overlap.queue_full' end as skip_rule
+		when o.overlap = 'queue' then case when (select count(*) from (select from takt.live l
+				where l.task_id = m.task_id and l.state = 'queued' and l.attempt = 0
+				and (select r.trigger from takt.run r where r.org_id = l.org_id and r.id = l.run_id) = 'schedule'
+				limit coalesce(o.at_most, 1)) w) >= coalesce(o.at_most, 1) then 'overlap.queue_full' end
+		when o.overlap = 'skip' and cardinality(b.busy) > 0 then 'overlap.skip'
+		when o.overlap = 'parallel' and cardinality(b.busy) >= o.at_most then 'overlap.parallel_full' end as skip_rule
 	from moved m join takt.task t on t.org_id = m.org_id and t.id = m.task_id,
-	lateral (select coalesce(t.definition ->> 'overlap', 'queue') = 'queue' as is_queue offset 0) o
+	lateral (select coalesce(t.definition ->> 'overlap', 'queue') as overlap,
+		(t.definition ->> 'overlap_limit')::int as at_most offset 0) o,
+	-- Its unfinished runs, where they matter: each of the three by the one index that fits.
+	lateral (select case when o.overlap in ('skip', 'replace') or o.overlap = 'parallel' and o.at_most is not null then array(
+		select l.run_id from takt.live l where l.task_id = m.task_id and l.state = 'queued' and l.attempt = 0
+		union all
+		select l.run_id from takt.live l where l.task_id = m.task_id and l.queue_depth and l.attempt > 0
+		union all
+		select l.run_id from takt.live l where l.task_id = m.task_id and not l.queue_depth
+			and (l.state <> 'queued' or l.attempt > 0)) end as busy offset 0) b
 ), passed_over as (
 	insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule, until_at, n, detail)
 	select s.task_id, p.due, p.id, s.org_id, p.decision, p.rule, p.until_at, p.n, p.detail
@@ -56,7 +68,12 @@ with me as materialized (
 	insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule, run_id, detail)
 	select task_id, due, id, org_id, case when skip_rule is null then 'fired' else 'skipped' end,
 		coalesce(skip_rule, 'due'), case when skip_rule is null then run_id end,
-		case when late_s is not null then jsonb_build_object('late_s', late_s) end
+		case when late_s is not null or skip_rule like 'overlap.%' or overlap = 'replace' and cardinality(busy) > 0 then
+			jsonb_strip_nulls(jsonb_build_object('late_s', late_s,
+				'limit', case when skip_rule in ('overlap.queue_full', 'overlap.parallel_full') then coalesce(at_most, 1) end,
+				'run_id', case when skip_rule in ('overlap.skip', 'overlap.parallel_full') then busy[1] end,
+				'replaces', case when skip_rule is null and overlap = 'replace' and cardinality(busy) > 0
+					then to_jsonb(busy) end)) end
 	from ready where due is not null
 	on conflict do nothing
 	returning run_id
@@ -72,10 +89,19 @@ with me as materialized (
 	from fired f
 ), alive as (
 	insert into takt.live (run_id, org_id, task_id, state, next_at, event_seq, last_batch, queue_depth, task_type,
-		task_revision, policy_hash, timeout_s, target)
-	select f.run_id, f.org_id, f.task_id, 'queued', now(), 1, me.batch, f.is_queue, f.task_type, f.revision,
-		takt.policy_hash(f.policy), takt.policy_timeout_s(f.policy), takt.policy_target(f.policy)
+		task_revision, policy_hash, timeout_s, target, expires_at)
+	select f.run_id, f.org_id, f.task_id, 'queued', now(), 1, me.batch, f.overlap <> 'parallel', f.task_type, f.revision,
+		takt.policy_hash(f.policy), takt.policy_timeout_s(f.policy), takt.policy_target(f.policy),
+		now() + f.start_deadline_s * interval '1 s'
 	from fired f, me
+), replaced as (
+	-- Cancelled like by anybody; the new run waits until the old one has ended.
+	insert into takt.command (id, org_id, request_hash, kind, actor, body, run_id)
+	select takt.uuid_v7(), f.org_id, '', 'run.cancel', 'schedule', '{"reason": "overlap.replace"}', b.run_id
+	from fired f, unnest(f.busy) as b(run_id)
+	where f.overlap = 'replace' and not exists (select from takt.command c
+		where c.run_id = b.run_id and c.kind = 'run.cancel' and c.decided_at is null)
+	returning id
 ), told as (
 	insert into takt.event_batch (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, first_seqs,
 		prevs, items)
@@ -87,4 +113,5 @@ with me as materialized (
 	from fired f, me
 	group by f.org_id, me.batch, me.no, me.incarnation, me.feed
 )
-select (select count(*) from moved) as moved, (select count(*) from fired) as fired;
+select (select count(*) from moved) as moved, (select count(*) from fired) as fired,
+	(select pg_notify('takt_command', '') from replaced limit 1) as replaced;

@@ -110,6 +110,9 @@ create table takt.downtime (
 alter table takt.live add column expires_at timestamptz;
 create index live_expires on takt.live (expires_at) where expires_at is not null;
 
+-- With live_task and live_one_started: all unfinished runs of a task, by its policy of overlapping.
+create index live_parallel on takt.live (task_id) where not queue_depth;
+
 -- Who may what --------------------------------------------------------------------------------------
 
 grant select on takt.calendar, takt.calendar_day, takt.shared_schedule, takt.schedule_calendar, takt.downtime

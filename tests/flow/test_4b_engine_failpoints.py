@@ -41,7 +41,8 @@ def starts(file):
 
 
 class Work:
-    """A run by hand, one that needs a second attempt, and one that is due: every job of one node."""
+    """A run by hand, one that needs a second attempt, one that is due, and one that nobody starts in time: every job of one
+    node."""
 
     def __init__(self, t, name):
         self.t, self.file = t, t.root / f"witness-{name}"
@@ -50,6 +51,9 @@ class Work:
                      t.run(t.task("witness", {**params, "fail": "x", "fail_until_attempt": 1}, max_retries=1), wait=False): 2}
         self.scheduled = t.task("witness", params, cron="0 0 1 1 *")
         self.due = t.due(self.scheduled, "now()")
+        self.unwanted = t.task("no_plugin_has_this", cron="0 0 1 1 *")
+        t.sql("update takt.schedule set start_deadline_s = 1 where task_id = %s", self.unwanted)
+        t.due(self.unwanted, "now()")
 
     def is_right(self):
         t = self.t
@@ -62,6 +66,8 @@ class Work:
             assert t.wait_end(run) == "completed"
             assert t.one("select count(*) from takt.attempt where run_id = %s", run) == attempts
         assert starts(self.file) == 4
+        ended = "select state from takt.run where task_id = %s and state is not null"
+        assert wait_until(lambda: t.sql(ended, self.unwanted), 60, "the run that nobody starts to end") == [("expired",)]
 
 
 def start_again(t):

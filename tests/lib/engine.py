@@ -193,6 +193,7 @@ class Engine:
                       "retry_delay_seconds": limits.get("retry_delay_seconds", 0),
                       "timeout_seconds": limits.get("timeout_seconds", 300),
                       "dst_gap": "run_at_gap_end", "dst_fold": "first", "overlap": limits.get("overlap", "queue"),
+                      **({"overlap_limit": limits["overlap_limit"]} if "overlap_limit" in limits else {}),
                       "parameters": {"type": task_type, **(parameters or {})}, "target": target}
         self.sql("insert into takt.task (id, org_id, name, task_type, enabled, definition) values (%s,%s,%s,%s,%s,%s)",
                  task, self.org, definition["name"], task_type, enabled, json.dumps(definition))
