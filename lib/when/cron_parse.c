@@ -246,6 +246,7 @@ bad_count(int n, struct err *e)
 {
 	err_set(e, ERR_INVALID, "cron expression has %d field%s, 5 or 6 are taken", n,
 	    n == 1 ? "" : "s");
+	err_field(e, "expression");
 	err_hint(e, "Write minute, hour, day of month, month and day of week, such as '0 2 * * *' "
 		    "for every day at two, or a macro such as @daily. A field before the minute is "
 		    "the second.");
@@ -263,6 +264,7 @@ expand_macro(struct cron_span s, struct err *e)
 		    strncasecmp(macros[i].name, s.p, (size_t)(s.end - s.p)) == 0)
 			return macros[i].meaning;
 	err_set(e, ERR_INVALID, "cron macro '%s' is not known", scan_shown(s.p, s.end, buf));
+	err_field(e, "expression");
 	err_hint(e, "Macros are @hourly, @daily, @midnight, @weekly, @monthly, @yearly and "
 		    "@annually; in a schedule also @every 90s.");
 	return NULL;
@@ -309,6 +311,7 @@ cron_parse_keyed(const char *text, const char *hash_key, struct cron *out, struc
 	if (strnlen(text, CRON_TEXT_MAX + 1) > CRON_TEXT_MAX) {
 		err_set(
 		    e, ERR_TOO_BIG, "cron expression is longer than %d characters", CRON_TEXT_MAX);
+		err_field(e, "expression");
 		err_hint(e, "Use ranges and steps, or split it into several schedules.");
 		return -ERR_TOO_BIG;
 	}

@@ -38,8 +38,8 @@ refuse(struct file *f, const struct ical_line *l, const char *why)
 {
 	char shown[ICAL_PARAM_MAX + 1];
 
-	return err_set(
-	    f->e, ERR_INVALID, "line %d: %s %s", l->number, span_shown(l->name, shown), why);
+	err_set(f->e, ERR_INVALID, "line %d: %s %s", l->number, span_shown(l->name, shown), why);
+	return err_field(f->e, "%s", shown);
 }
 
 void
@@ -256,6 +256,19 @@ read_file(struct file *f, char *text, size_t n)
 	return 0;
 }
 
+/* What is wrong with the structure of the file has the file as its field, and one remedy. */
+static int
+explain(struct err *e)
+{
+	if (e && !*e->field)
+		err_field(e, "file");
+	if (e && !*e->hint)
+		err_hint(e,
+		    "Take a calendar file (.ics, RFC 5545) as its program exported it: whole, "
+		    "from BEGIN:VCALENDAR to END:VCALENDAR, at most 1 MiB.");
+	return e ? -(int)e->code : -ERR_INVALID;
+}
+
 int
 ical_read(const char *text, size_t n, int64_t first_day, int64_t last_day, const struct zone *zone,
     struct calendar_days *out, struct ical_report *report, struct err *e)
@@ -267,11 +280,14 @@ ical_read(const char *text, size_t n, int64_t first_day, int64_t last_day, const
 	bool has_bom = n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0;
 	int rc;
 
-	if (n > ICAL_TEXT_MAX)
-		return err_set(
-		    e, ERR_TOO_BIG, "the file has %zu bytes, %d are taken", n, ICAL_TEXT_MAX);
-	if (n && memchr(text, 0, n))
-		return err_set(e, ERR_INVALID, "the file has a NUL byte: it is not a calendar");
+	if (n > ICAL_TEXT_MAX) {
+		err_set(e, ERR_TOO_BIG, "the file has %zu bytes, %d are taken", n, ICAL_TEXT_MAX);
+		return explain(e);
+	}
+	if (n && memchr(text, 0, n)) {
+		err_set(e, ERR_INVALID, "the file has a NUL byte: it is not a calendar");
+		return explain(e);
+	}
 	n -= has_bom ? 3 : 0;
 	copy = xmalloc(n + 1);
 	memcpy(copy, text + (has_bom ? 3 : 0), n);
@@ -281,7 +297,7 @@ ical_read(const char *text, size_t n, int64_t first_day, int64_t last_day, const
 		rc = ical_days(&f.events, first_day > ICAL_FIRST_DAY ? first_day : ICAL_FIRST_DAY,
 		    last_day < ICAL_LAST_DAY ? last_day : ICAL_LAST_DAY, zone, &days, &done, e);
 	if (rc < 0)
-		return rc;
+		return explain(e);
 	*out = days;
 	days = (struct calendar_days){0};
 	*report = done;

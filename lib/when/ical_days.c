@@ -57,8 +57,17 @@ refuse(struct import *m, const struct ical_line *l, struct span value, const cha
 {
 	char name[ICAL_PARAM_MAX + 1], shown[ICAL_PARAM_MAX + 1];
 
-	return err_set(m->e, ERR_INVALID, "line %d: %s '%s' is not %s", l->number,
-	    span_shown(l->name, name), span_shown(value, shown), legal);
+	err_set(m->e, ERR_INVALID, "line %d: %s '%s' is not taken", l->number,
+	    span_shown(l->name, name), span_shown(value, shown));
+	err_field(m->e, "%s", name);
+	return err_hint(m->e, "Write %s.", legal);
+}
+
+static int
+too_many(struct import *m, const char *field)
+{
+	err_field(m->e, "%s", field);
+	return err_hint(m->e, "Cut the file down to the years that are needed, or split it.");
 }
 
 /* --- stamps --- */
@@ -82,6 +91,7 @@ line_zone(struct import *m, const struct ical_line *l, const struct ical_stamp *
 	if (*out)
 		return 0;
 	err_push(m->e, "line %d", l->number);
+	err_field(m->e, "TZID");
 	return err_hint(m->e, "A TZID is a name of the IANA list, such as Europe/Berlin.");
 }
 
@@ -148,14 +158,16 @@ read_length(struct import *m, const struct ical_event *v, struct timing *t)
 		    m, &v->duration, v->duration.value, "a duration such as P1D or PT2H30M");
 	if (v->end.name.p) {
 		if (v->duration.name.p)
-			return refuse(m, &v->end, v->end.value, "taken beside DURATION");
+			return refuse(m, &v->end, v->end.value, "either DTEND or DURATION");
 		rc = stamp_in_base(m, t, &v->end, v->end.value, &s);
 		if (rc < 0)
 			return rc;
 		if ((s.kind == ICAL_DATE) != t->is_date)
-			return refuse(m, &v->end, v->end.value, "of the same kind as DTSTART");
+			return refuse(m, &v->end, v->end.value,
+			    "a value of the same kind as DTSTART: both dates, or both times");
 		if (s.s < t->start)
-			return refuse(m, &v->end, v->end.value, "after DTSTART");
+			return refuse(
+			    m, &v->end, v->end.value, "an end that is not before DTSTART");
 		t->length = s.s - t->start;
 	}
 	if (t->is_date && t->length < DAY_S)
@@ -173,7 +185,7 @@ read_list(struct import *m, const struct ical_line *l, struct timing *t)
 	int rc;
 
 	if (ical_param(l, "VALUE", &kind) && span_is(kind, "PERIOD"))
-		return refuse(m, l, kind, "a kind of date that is taken");
+		return refuse(m, l, kind, "dates or times: periods are not taken");
 	while (span_cut(&rest, ',', &item)) {
 		rc = stamp_in_base(m, t, l, item, &s);
 		if (rc < 0)
@@ -199,9 +211,11 @@ except_overrides(struct import *m, const struct ical_event *v, struct timing *t)
 		if (!v->uid.n || !o->recurrence.name.p || o->uid.n != v->uid.n ||
 		    memcmp(o->uid.p, v->uid.p, v->uid.n) != 0)
 			continue;
-		if (++m->overrides > ICAL_OCCURRENCES_MAX)
-			return err_set(m->e, ERR_TOO_BIG,
+		if (++m->overrides > ICAL_OCCURRENCES_MAX) {
+			err_set(m->e, ERR_TOO_BIG,
 			    "line %d: too many events share the UID of this one", v->line);
+			return too_many(m, "UID");
+		}
 		rc = stamp_in_base(m, t, &o->recurrence, o->recurrence.value, &s);
 		if (rc < 0)
 			return rc;
@@ -254,9 +268,10 @@ read_timing(struct import *m, const struct ical_event *v, struct timing *t)
 	for (size_t i = 0; rc == 0 && i < v->lists_n; i++)
 		rc = read_list(m, &v->lists[i], t);
 	if (rc == 0 && v->recurrence.name.p && !v->uid.n)
-		rc = refuse(m, &v->recurrence, v->recurrence.value, "taken without a UID");
+		rc = refuse(
+		    m, &v->recurrence, v->recurrence.value, "the UID of the event that it changes");
 	if (rc == 0 && v->recurrence.name.p && ical_param(&v->recurrence, "RANGE", &range))
-		rc = refuse(m, &v->recurrence, range, "a range that is taken");
+		rc = refuse(m, &v->recurrence, range, "it without RANGE: one occurrence at a time");
 	if (rc == 0 && !v->recurrence.name.p && m->has_overrides)
 		rc = except_overrides(m, v, t);
 	if (rc < 0)
@@ -283,10 +298,12 @@ add_day(struct import *m, int64_t day, const struct ical_event *v)
 			memcpy(m->entries, old, m->n * sizeof(*m->entries));
 		free(old);
 	}
-	if (m->n == ICAL_DAYS_MAX)
-		return err_set(m->e, ERR_TOO_BIG,
+	if (m->n == ICAL_DAYS_MAX) {
+		err_set(m->e, ERR_TOO_BIG,
 		    "line %d: with this event the file has more than %d days", v->line,
 		    ICAL_DAYS_MAX);
+		return too_many(m, "VEVENT");
+	}
 	m->entries[m->n++] = (struct entry){day, (size_t)(v - m->events->at)};
 	return 0;
 }
@@ -316,10 +333,12 @@ add_occurrences(struct import *m, const struct ical_event *v, struct timing *t)
 	size_t before = m->n;
 
 	while (dates_next(&t->dates, at, &at)) {
-		if (++m->report->occurrences > ICAL_OCCURRENCES_MAX)
-			return err_set(m->e, ERR_TOO_BIG,
+		if (++m->report->occurrences > ICAL_OCCURRENCES_MAX) {
+			err_set(m->e, ERR_TOO_BIG,
 			    "line %d: with this event the file has more than %d occurrences",
 			    v->line, ICAL_OCCURRENCES_MAX);
+			return too_many(m, "VEVENT");
+		}
 		touched(m, t, at, &first, &last);
 		if (first > m->last_day)
 			break;
@@ -394,13 +413,17 @@ add_reason(struct buf *b, struct span s)
 			c = c == 'n' || c == 'N' ? ' ' : c;
 			n = utf8_len(s.p + i, s.n - i);
 		}
+		if (!n) { /* what is no UTF-8 is shown as one character */
+			n = 1;
+			c = '?';
+		}
 		if (b->n + n > CALENDAR_REASON_MAX)
 			return;
 		if (n > 1)
 			buf_add(b, s.p + i, n);
 		else
-			buf_addc(b, n == 0 ? '?' : iscntrl((unsigned char)c) ? ' ' : c);
-		i += n ? n : 1;
+			buf_addc(b, iscntrl((unsigned char)c) ? ' ' : c);
+		i += n;
 	}
 }
 

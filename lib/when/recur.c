@@ -424,11 +424,11 @@ unit_next(const struct recur *r, struct recur_walk *w, int64_t from, int64_t *ou
 bool
 recur_next(const struct recur *r, struct recur_walk *walk, int64_t after, int64_t *out)
 {
-	int64_t from = after < r->start ? r->start : after + 1;
-	int64_t at;
+	int64_t from, at;
 
-	if (r->is_never || after >= r->until || from > CIVIL_MAX_S)
+	if (r->is_never || after >= r->until || after >= CIVIL_MAX_S)
 		return false;
+	from = after < r->start ? r->start : after + 1;
 	if (!(r->freq < RECUR_DAILY ? unit_next(r, walk, from, &at)
 				    : period_next(r, walk, from, &at)))
 		return false;

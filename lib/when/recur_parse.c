@@ -43,10 +43,11 @@ refuse(struct parse *p, const char *part, struct span value, const char *legal)
 }
 
 static int
-forbid(struct parse *p, const char *part, const char *why)
+forbid(struct parse *p, const char *part, const char *why, const char *remedy)
 {
 	err_set(p->e, ERR_INVALID, "%s %s", part, why);
-	return err_field(p->e, "%s", part);
+	err_field(p->e, "%s", part);
+	return err_hint(p->e, "%s", remedy);
 }
 
 static int
@@ -230,7 +231,9 @@ parse_weekday(struct parse *p, struct span v)
 			continue;
 		}
 		if (p->r.nth_n == RECUR_NTH_MAX)
-			return forbid(p, "BYDAY", "has more than 64 numbered weekdays");
+			return forbid(p, "BYDAY", "has more than 64 numbered weekdays",
+			    "Leave the number out where every such day of the month or year is "
+			    "meant.");
 		p->r.nth[p->r.nth_n++] = (struct recur_nth){(int16_t)n, (int8_t)day};
 	}
 	return 0;
@@ -246,7 +249,8 @@ parse_set_pos(struct parse *p, struct span v)
 		if (!span_int(item, -366, 366, &n) || !n)
 			return refuse(p, "BYSETPOS", item, "a position: 1 to 366, or -366 to -1");
 		if (p->r.set_pos_n == RECUR_SETPOS_MAX)
-			return forbid(p, "BYSETPOS", "has more than 64 positions");
+			return forbid(p, "BYSETPOS", "has more than 64 positions",
+			    "Name the days with BYDAY, BYMONTHDAY or BYYEARDAY instead.");
 		p->r.set_pos[p->r.set_pos_n++] = (int16_t)n;
 	}
 	return 0;
@@ -293,13 +297,16 @@ parse_parts(struct parse *p, struct span text)
 			    "BYWEEKNO, BYYEARDAY, BYMONTHDAY, BYDAY, BYHOUR, BYMINUTE, BYSECOND, "
 			    "BYSETPOS");
 		if (seen >> i & 1)
-			return forbid(p, parts[i].name, "is there twice");
+			return forbid(p, parts[i].name, "is there twice",
+			    "Join the values with commas, or leave one out.");
 		seen |= 1U << i;
 		rc = parts[i].parse(p, value);
 		if (rc < 0)
 			return rc;
 	}
-	return seen & 1 ? 0 : forbid(p, "FREQ", "is missing: a rule begins with it");
+	return seen & 1 ? 0
+			: forbid(p, "FREQ", "is missing: a rule begins with it",
+			      "Write such as FREQ=WEEKLY;BYDAY=MO.");
 }
 
 /* --- the whole --- */
@@ -322,22 +329,29 @@ check(struct parse *p)
 	bool has_time = p->has_hour || p->has_minute || p->has_second;
 
 	if (p->count && p->has_until)
-		return forbid(p, "COUNT", "and UNTIL exclude each other");
+		return forbid(
+		    p, "COUNT", "and UNTIL exclude each other", "Leave one of the two out.");
 	if (p->is_date && (has_time || r->freq < RECUR_DAILY))
 		return forbid(p, has_time ? "BYHOUR, BYMINUTE or BYSECOND" : "FREQ",
-		    "needs a DTSTART with a time of day");
+		    "needs a DTSTART with a time of day",
+		    "Write DTSTART such as 20260105T090000, or a FREQ of days and longer.");
 	if (has_week && r->freq != RECUR_YEARLY)
-		return forbid(p, "BYWEEKNO", "goes with FREQ=YEARLY only");
+		return forbid(p, "BYWEEKNO", "goes with FREQ=YEARLY only",
+		    "Write FREQ=YEARLY, or leave BYWEEKNO out.");
 	if (has_year_day(r) && r->freq >= RECUR_DAILY && r->freq != RECUR_YEARLY)
-		return forbid(p, "BYYEARDAY", "does not go with FREQ=DAILY, WEEKLY or MONTHLY");
+		return forbid(p, "BYYEARDAY", "does not go with FREQ=DAILY, WEEKLY or MONTHLY",
+		    "Write FREQ=YEARLY, or BYMONTHDAY.");
 	if (has_month_day && r->freq == RECUR_WEEKLY)
-		return forbid(p, "BYMONTHDAY", "does not go with FREQ=WEEKLY");
+		return forbid(p, "BYMONTHDAY", "does not go with FREQ=WEEKLY",
+		    "Write FREQ=DAILY or MONTHLY.");
 	if (r->nth_n && (r->freq < RECUR_MONTHLY || has_week))
 		return forbid(p, "BYDAY",
-		    "has a number (2MO): that goes with FREQ=MONTHLY, or YEARLY without BYWEEKNO");
+		    "has a number (2MO): that goes with FREQ=MONTHLY, or YEARLY without BYWEEKNO",
+		    "Write the weekday without a number, or another FREQ.");
 	if (r->set_pos_n && !has_time && !r->month && !has_week && !has_year_day(r) &&
 	    !has_month_day && !r->weekday && !r->nth_n)
-		return forbid(p, "BYSETPOS", "needs another part that begins with BY");
+		return forbid(p, "BYSETPOS", "needs another part that begins with BY",
+		    "Write such as BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1: the last working day.");
 	return 0;
 }
 
@@ -425,7 +439,8 @@ count_off(struct parse *p)
 	for (int64_t n = p->count; n; n--) {
 		if (walk.spent > COUNT_STEPS_MAX)
 			return forbid(p, "COUNT",
-			    "takes too long to count off for this rule: write UNTIL instead");
+			    "takes too long to count off for this rule: write UNTIL instead",
+			    "Write UNTIL, or a longer INTERVAL or FREQ.");
 		if (!recur_next(r, &walk, at, &at))
 			return 0;
 	}

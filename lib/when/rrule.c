@@ -3,6 +3,7 @@
 /* See rrule.h: the lines of a schedule of kind rrule. */
 #include "when/rrule.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -36,8 +37,17 @@ refuse(struct lines *l, const char *part, struct span value, const char *legal)
 
 	err_set(l->e, ERR_INVALID, "'%s' in line %d (%s) is not taken", span_shown(value, shown),
 	    l->line, *part ? part : "its name");
-	err_field(l->e, "%s", part);
+	err_field(l->e, "%s", *part ? part : "expression");
 	return err_hint(l->e, "Write %s.", legal);
+}
+
+/* About no part of its own. */
+static int
+refuse_whole(struct err *e)
+{
+	err_field(e, "expression");
+	return err_hint(e, "Write lines such as DTSTART:20260105T090000 and "
+			   "RRULE:FREQ=WEEKLY;BYDAY=MO, at most 4096 characters.");
 }
 
 static int
@@ -150,7 +160,7 @@ read_lines(struct lines *l, const char *text)
 			return rc;
 	}
 	if (rc < 0)
-		return rc;
+		return refuse_whole(l->e);
 	if (!l->has_start)
 		return missing(l, "DTSTART", "DTSTART:20260105T090000");
 	if (!l->rule.p)
@@ -169,6 +179,7 @@ rrule_new(const char *text, struct err *e)
 	if (strlen(text) > RRULE_TEXT_MAX) {
 		err_set(e, ERR_TOO_BIG, "rrule has %zu characters, %d are taken", strlen(text),
 		    RRULE_TEXT_MAX);
+		refuse_whole(e);
 		return NULL;
 	}
 	r = l.r = xcalloc(1, sizeof(*r));
@@ -191,6 +202,22 @@ const char *
 rrule_tzid(const struct rrule *r)
 {
 	return r->tzid;
+}
+
+void
+rrule_print(const char *text, struct buf *out)
+{
+	_cleanup_free_ char *copy = xstrdup(text);
+	struct ical_reader reader = {.p = copy, .n = strlen(copy)};
+	struct ical_line line;
+
+	for (const char *gap = ""; ical_line_next(&reader, &line, NULL) > 0; gap = "\n") {
+		buf_adds(out, gap);
+		for (size_t i = 0; i < line.name.n; i++)
+			buf_addc(out, (char)toupper((unsigned char)line.name.p[i]));
+		buf_addc(out, ':');
+		buf_add(out, line.value.p, line.value.n);
+	}
 }
 
 bool

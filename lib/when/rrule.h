@@ -18,17 +18,22 @@
 
 #define RRULE_TEXT_MAX 4096
 
+struct buf;
 struct rrule;
 
 /*
  * Times in UTC are refused. ERR_INVALID or ERR_TOO_BIG; the error's field is the part that is
- * wrong: "DTSTART", "BYDAY", "EXDATE", or "" for the text as a whole.
+ * wrong: "DTSTART", "BYDAY", "EXDATE", or
+ * "expression" for the text as a whole.
  */
 struct rrule *rrule_new(const char *text, struct err *e);
 void rrule_free(struct rrule *r);
 /* The TZID that the lines name, "" if none: the caller refuses one that is not its own. Lines that
  * name different ones were refused. */
 const char *rrule_tzid(const struct rrule *r);
+/* The lines as they are stored: unfolded, NAME:VALUE without parameters, a \n between two. text is
+ * one that rrule_new() took. */
+void rrule_print(const char *text, struct buf *out);
 /*
  * The first occurrence strictly after after_local_s, in seconds of local time; false: never again.
  * At most 400 years are searched. Not from two threads at once: it keeps its place.

@@ -223,28 +223,12 @@ rrule_of_text(struct when *w, const char *text, struct err *e)
 	return err_hint(e, "Leave TZID out, or make it the schedule's zone.");
 }
 
-/* Lines joined by \n, and without TZID, which was checked. */
+/* The TZID, which is left out, was checked. */
 static void
 print_rrule(const struct when *w, const char *text, struct buf *out)
 {
-	static const char tzid[] = ";TZID=";
-	const char *newline = "";
-
 	(void)w;
-	for (const char *p = text; *p; p += strspn(p, "\r\n")) {
-		size_t n = strcspn(p, "\r\n");
-		const char *colon = memchr(p, ':', n), *zone = strstr(p, tzid);
-
-		buf_adds(out, n ? newline : "");
-		if (zone && colon && zone < colon) {
-			buf_add(out, p, (size_t)(zone - p));
-			zone += strcspn(zone + 1, ";:") + 1;
-			buf_add(out, zone, n - (size_t)(zone - p));
-		} else
-			buf_add(out, p, n);
-		newline = n ? "\n" : newline;
-		p += n;
-	}
+	rrule_print(text, out);
 }
 
 static int64_t

@@ -74,7 +74,7 @@ int when_hit_parse(const char *s, enum when_hit *out, struct err *e);
 
 /* NULL and *e if the text is refused; the error's field is the part that is wrong, such as
  * "hour", "time" or
- * "weekdays", "" for the text as a whole, or the setting ("hit", "effective_until"). */
+ * "weekdays", "expression" for the text as a whole, or the setting ("hit", "effective_until"). */
 struct when *when_new(
     enum when_kind kind, const char *expr, const struct when_setting *set, struct err *e);
 void when_free(struct when *w);

@@ -105,6 +105,7 @@ zone_read(const char *name, struct err *e)
 		    "Use an IANA name such as Europe/Berlin or UTC; `ls %s` shows them (package "
 		    "tzdata).",
 		    zone_dir);
+		err_field(e, "timezone");
 		return NULL;
 	}
 	z = xcalloc(1, sizeof(*z));
@@ -113,6 +114,7 @@ zone_read(const char *name, struct err *e)
 		err_push(e, "time zone '%s'", name);
 		err_hint(
 		    e, "Use an IANA name such as Europe/Berlin, or reinstall the package tzdata.");
+		err_field(e, "timezone");
 		zone_free(z);
 		return NULL;
 	}
@@ -131,6 +133,7 @@ zone_get(const char *name, struct err *e)
 		err_hint(e, "Use an IANA name such as Europe/Berlin or UTC: letters, digits, + - _ "
 			    "and single "
 			    "slashes, at most 64 characters.");
+		err_field(e, "timezone");
 		return NULL;
 	}
 	for (struct zone *z = cached; z; z = z->next)

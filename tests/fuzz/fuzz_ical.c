@@ -1,26 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /* libFuzzer: any bytes as a calendar file. See README.md. */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/buf.h"
+#include "tests/fuzz/fuzz.h"
 
 #include "when/calendar.h"
 #include "when/ical.h"
 #include "when/zone.h"
 
 #include "base/banned.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void
-believe(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 static void
 check(const struct calendar_days *d, const struct ical_report *r, int64_t first, int64_t last)
@@ -54,7 +41,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	    name ? zone_get(name, NULL) : NULL, &days, &report, &e);
 
 	if (rc < 0)
-		believe(*e.message && !days.days && !days.n);
+		believe(*e.message && *e.field && *e.hint && !days.days && !days.n);
 	else
 		check(&days, &report, ICAL_FIRST_DAY, ICAL_LAST_DAY);
 	calendar_days_fini(&days);

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /* libFuzzer: any text as the lines of a schedule of kind rrule. See README.md. */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/buf.h"
+#include "tests/fuzz/fuzz.h"
 
 #include "when/civil.h"
 #include "when/rrule.h"
@@ -13,15 +9,6 @@
 #include "base/banned.h"
 
 #define TIMES 20
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void
-believe(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 static void
 check(const char *text)
@@ -32,7 +19,7 @@ check(const char *text)
 	int n = 0;
 
 	if (!r) {
-		believe(*e.message);
+		believe(*e.message && *e.field && *e.hint);
 		return;
 	}
 	while (n < TIMES && rrule_next_local(r, at, &times[n])) {
@@ -51,12 +38,8 @@ check(const char *text)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	char *text = xmalloc(n + 1);
+	_cleanup_free_ char *text = fuzz_text(data, n);
 
-	if (n)
-		memcpy(text, data, n);
-	text[n] = 0;
 	check(text);
-	free(text);
 	return 0;
 }

@@ -2,11 +2,7 @@
 // SPDX-FileCopyrightText: The Takt authors
 /* libFuzzer: any text as a schedule. The first byte is the kind ('0' is cron), the second the policies and the zone. See
  * README.md. */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/buf.h"
+#include "tests/fuzz/fuzz.h"
 
 #include "when/when.h"
 #include "when/zone.h"
@@ -15,15 +11,6 @@
 
 #define TIMES 10
 #define START INT64_C(1772000000) /* 25 February 2026: clock changes are near */
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void
-believe(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 static void
 check_next(const struct when *w)
@@ -60,7 +47,7 @@ check(enum when_kind kind, const struct when_setting *set, const char *text)
 	struct err e = ERR_INIT;
 
 	if (when_text(kind, set, text, &canonical, &e) < 0) {
-		believe(*e.message);
+		believe(*e.message && *e.field && *e.hint);
 		return;
 	}
 	w = when_new(kind, canonical.p, set, &e);
@@ -77,17 +64,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	static const char *const zones[] = {
 	    "UTC", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia"};
 	struct when_setting set = {WHEN_ALWAYS, .anchor = START, .hash_key = "task"};
-	char *text;
+	_cleanup_free_ char *text = NULL;
 
 	if (n < 2)
 		return 0;
 	set.policy.gap = data[1] & 1 ? CRON_GAP_SKIP : CRON_GAP_RUN_AT_END;
 	set.policy.fold = (enum cron_fold)((data[1] >> 1 & 3) % 3);
 	set.zone = zone_get(zones[data[1] >> 3 & 3], NULL);
-	text = xmalloc(n - 1);
-	memcpy(text, data + 2, n - 2);
-	text[n - 2] = 0;
+	text = fuzz_text(data + 2, n - 2);
 	check((enum when_kind)(data[0] % (WHEN_ON_DEMAND + 1)), &set, text);
-	free(text);
 	return 0;
 }

@@ -72,6 +72,8 @@ refused(const char *text, const char *part)
 	assert_null(days.days);
 	if (!strstr(err_text(&e, shown, sizeof(shown)), part))
 		fail_msg("%s: %s", text, shown);
+	if (!*e.field || !*e.hint)
+		fail_msg("%s: %s names no field or no remedy", text, shown);
 }
 
 static void
@@ -204,13 +206,13 @@ test_refused(void **state)
 	refused(EVENT("DTSTART:2026-01-01\r\n"), "line 4: DTSTART '2026-01-01'");
 	refused(EVENT("DTSTART:20260101\r\nDTSTART:20260101\r\n"), "twice");
 	refused(EVENT("DTSTART:20260101\r\nRRULE:FREQ=NEVER\r\n"), "line 5: 'NEVER'");
-	refused(EVENT("DTSTART:20260101\r\nDTEND:20251231\r\n"), "after DTSTART");
+	refused(EVENT("DTSTART:20260101\r\nDTEND:20251231\r\n"), "not before DTSTART");
 	refused(EVENT("DTSTART:20260101\r\nDTEND:20260101T120000\r\n"), "same kind");
 	refused(EVENT("DTSTART:20260101\r\nDURATION:-P1D\r\n"), "duration");
 	refused(EVENT("DTSTART:20260101\r\nDURATION:P\r\n"), "duration");
 	refused(EVENT("DTSTART:20260101\r\nEXDATE:x\r\n"), "line 5: EXDATE 'x'");
 	refused(EVENT("DTSTART;TZID=Mars/Base:20260101T000000\r\n"), "line 4");
-	refused(EVENT("DTSTART:20260101\r\nRECURRENCE-ID:20260101\r\n"), "without a UID");
+	refused(EVENT("DTSTART:20260101\r\nRECURRENCE-ID:20260101\r\n"), "the UID of the event");
 	refused(EVENT("DTSTART:20260101\r\nEXRULE:FREQ=DAILY\r\n"), "RFC 5545");
 	refused(EVENT("nonsense\r\n"), "line 4: \"nonsense\" is not NAME:VALUE");
 	refused(HEAD TAIL "rest:\r\n", "line 4");
@@ -245,6 +247,24 @@ test_bounds(void **state)
 	    ical_read(b.p, ICAL_TEXT_MAX + 1, 0, 1, NULL, &days, &report, &e), -ERR_TOO_BIG);
 	assert_int_equal(ical_read("BEGIN:\0", 7, 0, 1, NULL, &days, &report, &e), -ERR_INVALID);
 	assert_non_null(strstr(e.message, "NUL"));
+}
+
+/* What is no UTF-8 counts as a character for each of its bytes. */
+static void
+test_reason_is_cut(void **state)
+{
+	struct calendar_days days = {0};
+	_cleanup_buf_ struct buf b = {0};
+	struct err e = ERR_INIT;
+
+	(void)state;
+	buf_adds(&b, HEAD "BEGIN:VEVENT\r\nDTSTART:20260101\r\nSUMMARY:");
+	for (int i = 0; i < 2 * CALENDAR_REASON_MAX; i++)
+		buf_addc(&b, (char)0xff);
+	buf_adds(&b, "\r\nEND:VEVENT\r\n" TAIL);
+	assert_int_equal(read_zone(b.p, NULL, &days, &e), 0);
+	assert_int_equal(strlen(days.reasons[0]), CALENDAR_REASON_MAX);
+	calendar_days_fini(&days);
 }
 
 /* Every shorter part of a calendar is refused, whatever byte it ends with. */
@@ -284,6 +304,7 @@ main(void)
 	    cmocka_unit_test(test_refused),
 	    cmocka_unit_test(test_bounds),
 	    cmocka_unit_test(test_cut_off),
+	    cmocka_unit_test(test_reason_is_cut),
 	};
 	int rc = cmocka_run_group_tests_name("when_calendar", tests, NULL, NULL);
 

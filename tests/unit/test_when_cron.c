@@ -403,10 +403,11 @@ test_errors(void **state)
 		"Seconds are 0 to 59"},
 	    {"*/10 61 2 * * *", "minute", "'61' at position 6 (minute) is out of range",
 		"Minutes are 0 to 59"},
-	    {"", "", "cron expression has 0 fields, 5 or 6 are taken", "'0 2 * * *'"},
-	    {"0 2 * *", "", "cron expression has 4 fields", "'0 2 * * *'"},
-	    {"0 0 2 * * * *", "", "cron expression has 7 fields, 5 or 6 are taken", "the second"},
-	    {"@reboot", "", "cron macro '@reboot' is not known", "@hourly"},
+	    {"", "expression", "cron expression has 0 fields, 5 or 6 are taken", "'0 2 * * *'"},
+	    {"0 2 * *", "expression", "cron expression has 4 fields", "'0 2 * * *'"},
+	    {"0 0 2 * * * *", "expression", "cron expression has 7 fields, 5 or 6 are taken",
+		"the second"},
+	    {"@reboot", "expression", "cron macro '@reboot' is not known", "@hourly"},
 	};
 	char longer[CRON_TEXT_MAX + 2];
 	struct err e = ERR_INIT;

@@ -233,6 +233,11 @@ test_spellings(void **state)
 	    {WHEN_ORDINAL, "fifth sunday 23:59", "fifth sunday 23:59"},
 	    {WHEN_RRULE, "DTSTART;TZID=America/New_York:20261120T020000\r\nRRULE:FREQ=DAILY\r\n",
 		"DTSTART:20261120T020000\nRRULE:FREQ=DAILY"},
+	    /* Folded, with a colon in quotes, in small letters, with what looks like a line's end. */
+	    {WHEN_RRULE,
+		"dtstart;X=\"a:b\";TZ\n "
+		"ID=America/New_York:20261120T020000\nRRULE;Y=a\rb:FREQ=\r\n DAILY",
+		"DTSTART:20261120T020000\nRRULE:FREQ=DAILY"},
 	    {WHEN_ONCE, "2026-12-01T02:00:00Z", "2026-12-01T02:00:00Z"},
 	    {WHEN_ONCE, "2026-12-01T02:00:00+05:30", "2026-11-30T20:30:00Z"},
 	    {WHEN_ONCE, "90m", "2026-11-20T11:30:30Z"},

@@ -218,8 +218,8 @@ test_errors(void **state)
 	    {"DTSTART;VALUE=DATE:20260105\nRRULE:FREQ=HOURLY", "FREQ", "time of day"},
 	    {START "RRULE:FREQ=DAILY\nEXDATE:2026", "EXDATE", "'2026' in line 3"},
 	    {START "RRULE:FREQ=DAILY\nRDATE:20260105T090000Z", "RDATE", "without the Z"},
-	    {START "RRULE:FREQ=DAILY\nEXRULE:FREQ=DAILY", "", "'EXRULE' in line 3"},
-	    {START "RRULE FREQ=DAILY", "", "line 2"},
+	    {START "RRULE:FREQ=DAILY\nEXRULE:FREQ=DAILY", "expression", "'EXRULE' in line 3"},
+	    {START "RRULE FREQ=DAILY", "expression", "line 2"},
 	    {"DTSTART;TZID=Europe/Berlin:20260105T090000\nRRULE:FREQ=DAILY\n"
 	     "EXDATE;TZID=Europe/Paris:20260106T090000",
 		"EXDATE", "'Europe/Paris'"},
@@ -235,7 +235,7 @@ test_errors(void **state)
 
 	memset(text, ' ', sizeof(text));
 	text[sizeof(text) - 1] = 0;
-	check_error(text, "", "4098 characters, 4096 are taken");
+	check_error(text, "expression", "4098 characters, 4096 are taken");
 }
 
 static void
@@ -245,9 +245,12 @@ test_tzid(void **state)
 	_cleanup_rrule_ struct rrule *r =
 	    rrule_new("DTSTART;TZID=\"Europe/Berlin\":20260105T090000\nRRULE:FREQ=DAILY", &e);
 
+	int64_t at;
+
 	(void)state;
 	assert_non_null(r);
 	assert_string_equal(rrule_tzid(r), "Europe/Berlin");
+	assert_false(rrule_next_local(r, INT64_MAX, &at));
 }
 
 int
