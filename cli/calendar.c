@@ -11,6 +11,7 @@
 
 #include "cli/api.h"
 #include "cli/calfile.h"
+#include "cli/input.h"
 #include "cli/moment.h"
 #include "cli/print.h"
 
@@ -48,26 +49,18 @@ report_json(const struct ical_report *r, const struct calendar_days *days)
 	for (int i = 0; i < r->notes_n && i < ICAL_NOTES_MAX; i++)
 		json_array_append_new(notes,
 		    json_pack("{s:i, s:s}", "line", r->notes[i].line, "text", r->notes[i].text));
-	return json_pack("{s:s, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:i, s:o}", "title", r->name,
+	return json_pack("{s:s, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:i, s:o}", "name", r->name,
 	    "components", r->components, "events", r->events, "occurrences", r->occurrences, "days",
 	    r->days, "first_day", first, "last_day", last, "outside", r->outside, "ignored",
 	    r->ignored, "notes", notes);
 }
 
-/* The server's report of an import has the same members. */
 static void
-print_report(struct cli *c, const json_t *report)
+print_notes(const json_t *report)
 {
-	static const struct column cols[] = {{"title", "title"}, {"events", "events"},
-	    {"occurrences", "occurrences"}, {"days", "days"}, {"first day", "first_day"},
-	    {"last day", "last_day"}, {"no day from 1970 to 2100", "outside"},
-	    {"ignored", "ignored"}, {0}};
 	const json_t *one;
 	size_t i;
 
-	print_object(c, report, cols);
-	if (c->is_json)
-		return;
 	json_array_foreach(json_object_get(report, "notes"), i, one)
 	{
 		const char *text = json_get_str(one, "text", "");
@@ -81,6 +74,10 @@ print_report(struct cli *c, const json_t *report)
 int
 cmd_calendar_check(struct cli *c, const struct args *a)
 {
+	static const struct column cols[] = {{"title", "name"}, {"events", "events"},
+	    {"occurrences", "occurrences"}, {"days", "days"}, {"first day", "first_day"},
+	    {"last day", "last_day"}, {"no day from 1970 to 2100", "outside"},
+	    {"ignored", "ignored"}, {0}};
 	_cleanup_(calendar_days_fini) struct calendar_days days = {0};
 	_cleanup_json_ json_t *report = NULL;
 	const struct zone *zone = NULL;
@@ -93,7 +90,9 @@ cmd_calendar_check(struct cli *c, const struct args *a)
 	if (code)
 		return code;
 	report = report_json(&r, &days);
-	print_report(c, report);
+	print_object(c, report, cols);
+	if (!c->is_json)
+		print_notes(report);
 	return CLI_OK;
 }
 
@@ -160,6 +159,93 @@ cmd_calendar_is_holiday(struct cli *c, const struct args *a)
 	return is_in ? CLI_OK : CLI_NO;
 }
 
+/* --- the server's calendars --- */
+
+static const struct column calendar_cols[] = {{"name", "name"}, {"title", "title"},
+    {"source", "source"}, {"days", "day_count"}, {"first day", "first_day"},
+    {"last day", "last_day"}, {"version", "version"}, {"updated", "updated_at", COL_TIME},
+    {"used by", "used_by", COL_LIST}, {0}};
+
+static char *
+calendar_path(const char *name)
+{
+	_cleanup_free_ char *escaped = api_escape(name);
+
+	return xasprintf("/calendars/%s", escaped);
+}
+
+int
+cmd_calendar_list(struct cli *c, const struct args *a)
+{
+	static const struct column cols[] = {{"NAME", "name"}, {"TITLE", "title"},
+	    {"SOURCE", "source"}, {"DAYS", "day_count"}, {"FIRST", "first_day"},
+	    {"LAST", "last_day"}, {"VERSION", "version"}, {"UPDATED", "updated_at", COL_TIME}, {0}};
+	_cleanup_json_ json_t *items = NULL;
+	size_t max;
+	int code = arg_limit(a, 0, &max);
+
+	if (!code)
+		code = api_list(c, "/calendars", max, &items);
+	if (!code)
+		print_table(c, items, cols);
+	return code;
+}
+
+/* The answer of a PUT: the calendar, and what the import said. */
+static int
+put(struct cli *c, const char *name, const json_t *body)
+{
+	_cleanup_free_ char *path = calendar_path(name);
+	_cleanup_reply_ struct reply r = {0};
+	int code = api_json(c, "PUT", path, body, &r);
+
+	if (code)
+		return code;
+	print_object(c, r.json, calendar_cols);
+	if (!c->is_json) {
+		print_notes(json_object_get(r.json, "report"));
+		if (!json_get_bool(r.json, "changed", 1))
+			fputs("takt: its days are the same as before\n", stderr);
+	}
+	return CLI_OK;
+}
+
+/* Read here first: a file that is refused is not sent, and the reason names the file. */
+int
+cmd_calendar_import(struct cli *c, const struct args *a)
+{
+	_cleanup_json_ json_t *body = NULL;
+	_cleanup_buf_ struct buf text = {0};
+	const char *title = arg_str(a, "title");
+	int code = calfile_text(a->pos[1], &text);
+
+	if (code)
+		return code;
+	body = json_pack("{s:s%}", "ical", text.p, text.n);
+	if (!body)
+		return cli_refuse("FILE", "Save it as UTF-8.", "%.200s is not UTF-8", a->pos[1]);
+	if (title)
+		json_object_set_new(body, "title", json_string(title));
+	return put(c, a->pos[0], body);
+}
+
+int
+cmd_calendar_put(struct cli *c, const struct args *a)
+{
+	_cleanup_json_ json_t *body = input_object(a->pos[1]);
+
+	return body ? put(c, a->pos[0], body) : CLI_REFUSED;
+}
+
+int
+cmd_calendar_delete(struct cli *c, const struct args *a)
+{
+	_cleanup_free_ char *path = calendar_path(a->pos[0]);
+	_cleanup_reply_ struct reply r = {0};
+
+	return api_json(c, "DELETE", path, NULL, &r);
+}
+
 /* --- the days --- */
 
 static int
@@ -199,8 +285,6 @@ int
 cmd_calendar_show(struct cli *c, const struct args *a)
 {
 	static const struct column cols[] = {{"DATE", "date"}, {"REASON", "reason"}, {0}};
-	static const struct column about[] = {{"name", "name"}, {"title", "title"},
-	    {"source", "source"}, {"version", "version"}, {"updated", "updated_at", COL_TIME}, {0}};
 	_cleanup_reply_ struct reply r = {0};
 	_cleanup_json_ json_t *days = NULL;
 	int64_t from, to;
@@ -223,7 +307,7 @@ cmd_calendar_show(struct cli *c, const struct args *a)
 		return CLI_OK;
 	}
 	if (r.json)
-		print_object(c, r.json, about);
+		print_object(c, r.json, calendar_cols);
 	print_table(c, days, cols);
 	return CLI_OK;
 }

@@ -3,6 +3,7 @@
 /* See calfile.h. */
 #include "cli/calfile.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,14 +34,17 @@ has_suffix(const char *s)
 	return n > m && strcasecmp(s + n - m, SUFFIX) == 0;
 }
 
-/* As the database has it. */
+/* In either case: the server folds it. */
 static bool
 is_name(const char *s)
 {
 	size_t n = strlen(s);
 
-	return n && n <= NAME_LEN_MAX && !strchr("._-", *s) &&
-	       strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789._-") == n;
+	if (!n || n > NAME_LEN_MAX || strchr("._-", *s))
+		return false;
+	while (*s && (isalnum((unsigned char)*s) || strchr("._-", *s)))
+		s++;
+	return !*s;
 }
 
 bool
@@ -49,26 +53,51 @@ calfile_is_file(const char *given)
 	return strchr(given, '/') || has_suffix(given) || !is_name(given);
 }
 
+static int
+read_bytes(const char *file, struct buf *out)
+{
+	struct err e = ERR_INIT;
+
+	buf_adds(out, "");
+	if (io_read_file(strcmp(file, "-") == 0 ? "/dev/stdin" : file, ICAL_TEXT_MAX, out, &e) == 0)
+		return CLI_OK;
+	e.code = ERR_INVALID;
+	err_hint(&e, "Give an iCalendar file of at most 1 MiB.");
+	return cli_fail(&e);
+}
+
+static int
+parse_bytes(const char *file, const struct buf *text, const struct zone *zone,
+    struct calendar_days *out, struct ical_report *report)
+{
+	struct err e = ERR_INIT;
+
+	if (ical_read(text->p, text->n, ICAL_FIRST_DAY, ICAL_LAST_DAY, zone, out, report, &e) == 0)
+		return CLI_OK;
+	err_push(&e, "%.200s", strcmp(file, "-") == 0 ? "standard input" : file);
+	if (!*e.hint)
+		err_hint(&e, "The file is refused whole: correct it, or export it again.");
+	return cli_fail(&e);
+}
+
 int
 calfile_read(const char *file, const struct zone *zone, struct calendar_days *out,
     struct ical_report *report)
 {
-	bool is_stdin = strcmp(file, "-") == 0;
 	_cleanup_buf_ struct buf b = {0};
-	struct err e = ERR_INIT;
+	int code = read_bytes(file, &b);
 
-	buf_adds(&b, "");
-	if (io_read_file(is_stdin ? "/dev/stdin" : file, ICAL_TEXT_MAX, &b, &e) < 0) {
-		e.code = ERR_INVALID;
-		err_hint(&e, "Give an iCalendar file of at most 1 MiB.");
-		return cli_fail(&e);
-	}
-	if (ical_read(b.p, b.n, ICAL_FIRST_DAY, ICAL_LAST_DAY, zone, out, report, &e) == 0)
-		return CLI_OK;
-	err_push(&e, "%.200s", is_stdin ? "standard input" : file);
-	if (!*e.hint)
-		err_hint(&e, "The file is refused whole: correct it, or export it again.");
-	return cli_fail(&e);
+	return code ? code : parse_bytes(file, &b, zone, out, report);
+}
+
+int
+calfile_text(const char *file, struct buf *out)
+{
+	_cleanup_(calendar_days_fini) struct calendar_days days = {0};
+	struct ical_report report;
+	int code = read_bytes(file, out);
+
+	return code ? code : parse_bytes(file, out, NULL, &days, &report);
 }
 
 char *
@@ -77,6 +106,8 @@ calfile_shipped(const char *name)
 	_cleanup_free_ char *dir = places_data_dir("calendars.d");
 	char *path = is_name(name) ? xasprintf("%s/%s" SUFFIX, dir, name) : NULL;
 
+	for (char *p = path ? path + strlen(dir) : NULL; p && *p; p++)
+		*p = (char)tolower((unsigned char)*p);
 	if (path && access(path, R_OK) == 0)
 		return path;
 	free(path);

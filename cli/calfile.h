@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
+
 #include "cli/cli.h"
 
 #include "when/ical.h"
@@ -22,6 +24,8 @@ bool calfile_is_file(const char *given);
 /* A file whole, or refused whole. zone: the clock that timed events are put on. */
 int calfile_read(const char *file, const struct zone *zone, struct calendar_days *out,
     struct ical_report *report);
+/* The same file's bytes, if calfile_read() takes them. */
+int calfile_text(const char *file, struct buf *out);
 /* The file of the shipped calendar; NULL if there is none of that name. Caller frees. */
 char *calfile_shipped(const char *name);
 /* There is no calendar of that name: says so, and which ones are shipped. */

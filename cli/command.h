@@ -26,7 +26,7 @@ struct command {
 	const char *help;
 	const struct flag *flags; /* ended by a NULL name; NULL: none */
 	int (*run)(struct cli *c, const struct args *a);
-	bool is_local; /* needs no daemon: no URL, no token */
+	bool is_local;        /* needs no daemon: no URL, no token */
 	bool is_url_optional; /* asks a daemon if one is known */
 };
 

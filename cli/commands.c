@@ -133,6 +133,61 @@ static const struct flag flags_verify[] = {
     {"against", FLAG_STR, "FILE", "the chains must still have the heads in FILE"},
     {0},
 };
+static const struct flag flags_enable[] = {
+    {"backfill", FLAG_BOOL, NULL, "also what was due since it was disabled, as catch_up says"},
+    {0},
+};
+static const struct flag flags_preview[] = {
+    {"count", FLAG_STR, "N", "how many times; default 5"},
+    {"zone", FLAG_STR, "ZONE", "show them on this clock, too"},
+    {0},
+};
+static const struct flag flags_occurrences[] = {
+    {"from", FLAG_STR, "TIME", "only due at this time or later"},
+    {"to", FLAG_STR, "TIME", "only due before this time"},
+    {"zone", FLAG_STR, "ZONE", "the clock of local times in these flags; default UTC"},
+    {"decision", FLAG_STR, "WHAT", "only fired, skipped or missed"},
+    {"limit", FLAG_STR, "N", "at most so many; default 20"},
+    {0},
+};
+static const struct flag flags_why[] = {
+    {"zone", FLAG_STR, "ZONE", "the clock of a local TIME; default the task's"},
+    {0},
+};
+static const struct flag flags_forecast[] = {
+    {"from", FLAG_STR, "TIME", "from this time on; default now"},
+    {"to", FLAG_STR, "TIME", "to this time"},
+    {"zone", FLAG_STR, "ZONE", "the clock of local times in these flags; default UTC"},
+    {"limit", FLAG_STR, "N", "at most so many"},
+    {0},
+};
+#define SCHEDULE_FLAGS                                                                            \
+	{"file", FLAG_STR, "FILE|-", "a JSON document; the other flags override it"},             \
+	    {"kind", FLAG_STR, "KIND",                                                            \
+		"cron (default), every, times, window, ordinal, rrule, once or on_demand"},       \
+	    {"zone", FLAG_STR, "ZONE", "its time zone; default UTC"},                             \
+	    {"skip-calendar", FLAG_LIST, "NAME", "not on its days; may be repeated"},             \
+	    {"only-calendar", FLAG_LIST, "NAME", "on its days only; may be repeated"},            \
+	    {"on-hit", FLAG_STR, "WHAT", "skip, next_business_day or previous_business_day"},     \
+	    {"dst-gap", FLAG_STR, "WHAT", "a time that the clock skips: run_at_gap_end or skip"}, \
+	    {"dst-fold", FLAG_STR, "WHAT", "a time shown twice: first, second or both"},          \
+	    {"effective-from", FLAG_STR, "TIME", "not before; every counts from here"},           \
+	    {"effective-until", FLAG_STR, "TIME", "not at this time or later"},                   \
+	    {"catch-up", FLAG_STR, "WHAT", "of due times that were missed: latest, none or all"}, \
+	    {"catch-up-limit", FLAG_STR, "N", "of all: at most so many"},                         \
+	    {"catch-up-deadline", FLAG_STR, "S", "not what was due longer ago, or none"},         \
+	    {"jitter", FLAG_STR, "S", "spread its tasks over so many seconds"},                   \
+	{                                                                                         \
+		"start-deadline", FLAG_STR, "S", "a run that has not started by then expires"     \
+	}
+static const struct flag flags_schedule[] = {SCHEDULE_FLAGS, {0}};
+static const struct flag flags_schedule_check[] = {SCHEDULE_FLAGS,
+    {"count", FLAG_STR, "N", "how many times; default 5"},
+    {"viewer-zone", FLAG_STR, "ZONE", "show them on this clock, too"}, {0}};
+static const struct flag flags_calendar_import[] = {
+    {"title", FLAG_STR, "TEXT", "what people read; default the file's own"},
+    {0},
+};
 static const struct flag flags_calendar_check[] = {
     {"zone", FLAG_STR, "ZONE", "the clock that timed events are put on; default as written"},
     {0},
@@ -184,7 +239,7 @@ const struct command commands[] = {
     {"task", "show", "TASK|CODE", 1, 1, "viewer", "one definition", flags_task_show, cmd_task_show},
     {"task", "update", "TASK FILE|-", 2, 2, "operator", "replace a definition", NULL,
 	cmd_task_update},
-    {"task", "enable", "TASK", 1, 1, "operator", "let its schedule make runs", NULL,
+    {"task", "enable", "TASK", 1, 1, "operator", "let its schedule make runs", flags_enable,
 	cmd_task_enable},
     {"task", "disable", "TASK", 1, 1, "operator", "stop its schedule", NULL, cmd_task_disable},
     {"task", "delete", "TASK", 1, 1, "operator", "delete a definition; its runs stay", NULL,
@@ -192,6 +247,31 @@ const struct command commands[] = {
     {"task", "run", "TASK", 1, 1, "operator", "run it now", flags_task_run, cmd_task_run},
     {"task", "next", "TASK", 1, 1, "viewer", "the next times of its schedule", flags_next,
 	cmd_task_next},
+    {"task", "preview", "TASK", 1, 1, "viewer", "its next times, with clock changes and calendars",
+	flags_preview, cmd_task_preview},
+    {"task", "occurrences", "TASK", 1, 1, "viewer", "what became of its due times, newest first",
+	flags_occurrences, cmd_task_occurrences},
+    {"why", NULL, "TASK [TIME]", 1, 2, "viewer", "why it ran then, or did not, or will", flags_why,
+	cmd_why},
+    {"forecast", NULL, "", 0, 0, "viewer", "everything that is due in a range of time",
+	flags_forecast, cmd_forecast},
+    {"schedule", "create", "NAME [EXPR]", 1, 2, "operator",
+	"add a schedule that several tasks can follow", flags_schedule, cmd_schedule_create},
+    {"schedule", "check", "[EXPR]", 0, 1, "viewer",
+	"its next times and clock changes, without keeping it", flags_schedule_check,
+	cmd_schedule_check},
+    {"schedule", "list", "", 0, 0, "viewer", "all shared schedules", flags_inventory_list,
+	cmd_schedule_list},
+    {"schedule", "show", "NAME", 1, 1, "viewer", "one schedule and the tasks that follow it", NULL,
+	cmd_schedule_show},
+    {"schedule", "change", "NAME [EXPR]", 1, 2, "operator",
+	"change a schedule, for all tasks that follow it", flags_schedule, cmd_schedule_change},
+    {"schedule", "enable", "NAME", 1, 1, "operator", "let its tasks run again", flags_enable,
+	cmd_schedule_enable},
+    {"schedule", "disable", "NAME", 1, 1, "operator", "pause all tasks that follow it", NULL,
+	cmd_schedule_disable},
+    {"schedule", "delete", "NAME", 1, 1, "operator", "remove a schedule that nobody follows", NULL,
+	cmd_schedule_delete},
     {"run", "list", "", 0, 0, "viewer", "runs, newest first", flags_run_list, cmd_run_list},
     {"run", "show", "RUN", 1, 1, "viewer", "one run and its units", NULL, cmd_run_show},
     {"run", "log", "RUN", 1, 1, "viewer", "what the units wrote", flags_log, cmd_run_log},
@@ -258,6 +338,15 @@ const struct command commands[] = {
 	cmd_plugin_list},
     {"verify", NULL, "", 0, 0, "", "check the whole database for what must never be", flags_verify,
 	cmd_verify, .is_local = true},
+    {"calendar", "list", "", 0, 0, "viewer", "all calendars", flags_inventory_list,
+	cmd_calendar_list},
+    {"calendar", "import", "NAME FILE|-", 2, 2, "operator",
+	"make or refresh a calendar from an iCalendar file", flags_calendar_import,
+	cmd_calendar_import},
+    {"calendar", "put", "NAME FILE|-", 2, 2, "operator", "make or replace a calendar from JSON",
+	NULL, cmd_calendar_put},
+    {"calendar", "delete", "NAME", 1, 1, "operator", "remove a calendar that nobody uses", NULL,
+	cmd_calendar_delete},
     {"calendar", "check", "FILE|-", 1, 1, "",
 	"check an iCalendar file and report what it holds; needs no daemon", flags_calendar_check,
 	cmd_calendar_check, .is_local = true},

@@ -18,6 +18,20 @@ CMD(cmd_task_disable);
 CMD(cmd_task_delete);
 CMD(cmd_task_run);
 CMD(cmd_task_next);
+/* asked.c */
+CMD(cmd_task_preview);
+CMD(cmd_task_occurrences);
+CMD(cmd_why);
+CMD(cmd_forecast);
+/* schedule.c */
+CMD(cmd_schedule_list);
+CMD(cmd_schedule_show);
+CMD(cmd_schedule_create);
+CMD(cmd_schedule_change);
+CMD(cmd_schedule_delete);
+CMD(cmd_schedule_enable);
+CMD(cmd_schedule_disable);
+CMD(cmd_schedule_check);
 /* run.c */
 CMD(cmd_run_list);
 CMD(cmd_run_show);
@@ -62,3 +76,7 @@ CMD(cmd_cron_check);
 CMD(cmd_calendar_check);
 CMD(cmd_calendar_is_holiday);
 CMD(cmd_calendar_show);
+CMD(cmd_calendar_list);
+CMD(cmd_calendar_import);
+CMD(cmd_calendar_put);
+CMD(cmd_calendar_delete);

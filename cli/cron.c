@@ -192,46 +192,6 @@ is_plain(const struct args *a)
 }
 
 static int
-by_time(const void *a, const void *b)
-{
-	const json_t *x = *(const json_t *const *)a, *y = *(const json_t *const *)b;
-	int order = strcmp(json_get_str(x, "utc", ""), json_get_str(y, "utc", ""));
-
-	return order ? order : strcmp(json_get_str(x, "local", ""), json_get_str(y, "local", ""));
-}
-
-/* What runs and what does not, in the order of time. */
-static void
-print_marks(struct cli *c, const json_t *found)
-{
-	static const struct column cols[] = {
-	    {"NEXT (UTC)", "runs_at", COL_TIME}, {"NEXT (ZONE)", "shown"}, {"MARK", "text"}, {0}};
-	_cleanup_json_ json_t *rows = json_array();
-	const json_t *next = json_object_get(found, "next"),
-		     *skipped = json_object_get(found, "skipped");
-	size_t n = json_array_size(next), m = json_array_size(skipped), i;
-	_cleanup_free_ const json_t **all = xcalloc(n + m + 1, sizeof(const json_t *));
-
-	for (i = 0; i < n + m; i++)
-		all[i] = i < n ? json_array_get(next, i) : json_array_get(skipped, i - n);
-	qsort(all, n + m, sizeof(*all), by_time);
-	for (i = 0; i < n + m; i++) {
-		json_t *row = json_deep_copy(all[i]);
-		const char *local = json_get_str(row, "local", "");
-		bool runs = !json_object_get(row, "rule");
-
-		json_object_set_new(
-		    row, "shown", json_sprintf("%.10s %s", local, *local ? local + 11 : ""));
-		if (runs)
-			json_object_set(row, "runs_at", json_object_get(row, "utc"));
-		json_array_append_new(rows, row);
-	}
-	print_table(c, rows, cols);
-	if (json_is_true(json_object_get(found, "is_cut")))
-		fputs("takt: more was skipped than is listed\n", stderr);
-}
-
-static int
 print_next(struct cli *c, const struct args *a, struct cron_question *q)
 {
 	const struct marks_of m = marks_of(q);
@@ -248,7 +208,10 @@ print_next(struct cli *c, const struct args *a, struct cron_question *q)
 		json_array_foreach(json_object_get(found, "next"), i, one)
 		    puts(json_get_str(one, "utc", ""));
 	} else {
-		print_marks(c, found);
+		marks_print(
+		    c, json_object_get(found, "next"), json_object_get(found, "skipped"), "never");
+		if (json_is_true(json_object_get(found, "skipped_more")))
+			fputs("takt: more was skipped than is listed\n", stderr);
 	}
 	return CLI_OK;
 }
@@ -290,30 +253,6 @@ describe(const struct cron_question *q, bool is_never, struct buf *out)
 		buf_adds(out, "never         no date matches: it will never run\n");
 }
 
-static void
-print_changes(struct cli *c, const json_t *changes)
-{
-	static const struct column cols[] = {
-	    {"DUE (ZONE)", "shown"}, {"WHAT", "what"}, {"RESULT", "text"}, {0}};
-	json_t *list = json_object_get(changes, "clock_changes"), *one;
-	json_int_t more = json_integer_value(json_object_get(changes, "more"));
-	size_t i;
-
-	if (!json_array_size(list))
-		return;
-	puts("\nClock changes of the next two years:");
-	json_array_foreach(list, i, one)
-	{
-		const char *due = json_get_str(one, "due", "");
-
-		json_object_set_new(
-		    one, "shown", json_sprintf("%.10s %s", due, *due ? due + 11 : ""));
-	}
-	print_table(c, list, cols);
-	if (more)
-		printf("and %lld more\n", (long long)more);
-}
-
 int
 cmd_cron_check(struct cli *c, const struct args *a)
 {
@@ -327,8 +266,9 @@ cmd_cron_check(struct cli *c, const struct args *a)
 		const struct marks_of m = marks_of(&q);
 
 		describe(&q, !when_next(q.w, q.from, &first), &text);
-		changes = is_local(&q) ? marks_clock_changes(&m, q.from)
-				       : json_pack("{s:[], s:i}", "clock_changes", "more", 0);
+		changes = is_local(&q)
+			      ? marks_clock_changes(&m, q.from)
+			      : json_pack("{s:[], s:i}", "clock_changes", "clock_changes_more", 0);
 		answer = asked_json(&q);
 	}
 	if (!code && c->is_json) {
@@ -337,7 +277,7 @@ cmd_cron_check(struct cli *c, const struct args *a)
 		print_json(answer);
 	} else if (!code) {
 		fputs(text.p, stdout);
-		print_changes(c, changes);
+		marks_print_changes(c, changes);
 	}
 	cron_question_fini(&q);
 	return code;

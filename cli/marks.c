@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* See marks.h. */
+/* See marks.h; what is printed is in marks_print.c. */
 #include "cli/marks.h"
 
 #include <stdio.h>
@@ -31,15 +31,6 @@ utc_json(int64_t utc)
 	return json_string(when_format_rfc3339(utc, text));
 }
 
-static int64_t
-local_s(const struct marks_of *m, int64_t utc)
-{
-	int32_t off;
-
-	zone_offset_at(m->zone, utc, &off, NULL, NULL);
-	return utc + off;
-}
-
 /* "02:30" or "02:30:15" of local seconds. */
 static const char *
 clock_text(int64_t local_s, char out[16])
@@ -51,14 +42,6 @@ clock_text(int64_t local_s, char out[16])
 }
 
 /* --- the next times --- */
-
-/* Add a mark and, behind it, the sentence that says more. */
-static void
-add_mark(json_t *marks, struct buf *text, const char *mark)
-{
-	json_array_append_new(marks, json_string(mark));
-	buf_addf(text, "%s%s: ", text->n ? "; " : "", mark);
-}
 
 static const char *
 shift_reason(const struct marks_of *m, int64_t day)
@@ -74,60 +57,43 @@ static json_t *
 next_json(const struct marks_of *m, const struct when_occurrence *o)
 {
 	struct zone_span span = zone_span_at(m->zone, o->utc);
-	_cleanup_buf_ struct buf text = {0};
-	json_t *marks = json_array();
-	char local[40], from[16], to[16], day[16];
+	json_t *marks = json_array(),
+	       *one = json_pack("{s:o, s:o}", "utc", utc_json(o->utc), "marks", marks);
+	char local[48], from[16], to[16], day[16];
 
-	buf_adds(&text, "");
+	json_object_set_new(one, "local", json_string(moment_local_text(o->utc, m->zone, local)));
 	if (o->is_moved) {
-		add_mark(marks, &text, "moved");
-		buf_addf(&text, "the clock goes from %s to %s at once",
-		    clock_text(o->utc + span.off_before, from), clock_text(o->utc + span.off, to));
+		json_array_append_new(marks, json_string("moved"));
+		json_object_set_new(one, "gap",
+		    json_sprintf("%s to %s", clock_text(o->utc + span.off_before, from),
+			clock_text(o->utc + span.off, to)));
 	}
-	if (o->is_repeat) {
-		add_mark(marks, &text, "repeated");
-		buf_adds(&text, "the clock shows this time again");
-	}
+	if (o->is_repeat)
+		json_array_append_new(marks, json_string("repeat"));
 	if (o->is_shifted) {
-		add_mark(marks, &text, "shifted");
-		buf_addf(&text, "meant for %s, %s", moment_day_text(o->day, day),
-		    shift_reason(m, o->day));
+		json_array_append_new(marks, json_string("shifted"));
+		json_object_set_new(one, "meant_for", json_string(moment_day_text(o->day, day)));
+		json_object_set_new(one, "reason", json_string(shift_reason(m, o->day)));
 	}
-	return json_pack("{s:o, s:s, s:o, s:s}", "utc", utc_json(o->utc), "local",
-	    moment_local_text(o->utc, m->zone, local), "marks", marks, "text", text.p);
-}
-
-static const char *
-rule_of(const struct marks_of *m, const struct when_mark *mark)
-{
-	if (mark->what == WHEN_SKIPPED_GAP || mark->what == WHEN_SKIPPED_FOLD)
-		return mark->what == WHEN_SKIPPED_GAP ? "dst.gap" : "dst.fold";
-	return m->exclude && calendar_has(m->exclude, floor_div(mark->local_s, DAY_S), NULL)
-		   ? "calendar.exclude"
-		   : "calendar.include";
+	return one;
 }
 
 /* What does not run when it was meant to: skipped, or at home on another day. */
 static json_t *
 skipped_json(const struct marks_of *m, const struct when_mark *mark)
 {
-	const char *reason = mark->reason;
-	_cleanup_free_ char *text = NULL;
-	char local[32], to[16];
-	json_t *row;
+	static const char *const what[] = {[WHEN_FIRES] = "shifted",
+	    [WHEN_SKIPPED_CALENDAR] = "calendar",
+	    [WHEN_SKIPPED_GAP] = "gap",
+	    [WHEN_SKIPPED_FOLD] = "fold"};
+	char local[48];
+	json_t *row = json_pack("{s:o, s:s, s:s, s:s}", "utc", utc_json(mark->utc), "local",
+	    moment_bare_text(mark->local_s, local), "what", what[mark->what], "reason",
+	    mark->what == WHEN_FIRES ? shift_reason(m, mark->o.day) : mark->reason);
 
-	if (mark->what == WHEN_FIRES) {
-		reason = shift_reason(m, mark->o.day);
-		text = xasprintf("goes to %s: %s",
-		    moment_day_text(floor_div(local_s(m, mark->o.utc), DAY_S), to), reason);
-	} else {
-		text = xasprintf("skipped: %s", reason);
-	}
-	row = json_pack("{s:o, s:s, s:s, s:s, s:s}", "utc", utc_json(mark->utc), "local",
-	    moment_bare_text(mark->local_s, local), "rule", rule_of(m, mark), "reason", reason,
-	    "text", text);
 	if (mark->what == WHEN_FIRES)
-		json_object_set_new(row, "shifted_to", utc_json(mark->o.utc));
+		json_object_set_new(
+		    row, "shifted_to", json_string(moment_local_text(mark->o.utc, m->zone, local)));
 	return row;
 }
 
@@ -163,7 +129,7 @@ marks_next(const struct marks_of *m, int64_t from, long count)
 	}
 	is_whole = add_skipped(m, from, count ? from + 5 * YEAR_S : o.utc, skipped);
 	return json_pack(
-	    "{s:o, s:o, s:b}", "next", next, "skipped", skipped, "is_cut", (int)!is_whole);
+	    "{s:o, s:o, s:b}", "next", next, "skipped", skipped, "skipped_more", (int)!is_whole);
 }
 
 /* --- the report of clock changes --- */
@@ -289,5 +255,5 @@ marks_clock_changes(const struct marks_of *m, int64_t from)
 		else
 			report_fold(&r, change, &span);
 	}
-	return json_pack("{s:o, s:I}", "clock_changes", r.list, "more", r.more);
+	return json_pack("{s:o, s:I}", "clock_changes", r.list, "clock_changes_more", r.more);
 }

@@ -77,15 +77,16 @@ moment_bare_text(int64_t local_s, char out[32])
 }
 
 const char *
-moment_local_text(int64_t utc, const struct zone *zone, char out[40])
+moment_local_text(int64_t utc, const struct zone *zone, char out[48])
 {
+	const char *abbrev;
 	char bare[32];
 	int32_t off;
 	int minutes;
 
-	zone_offset_at(zone, utc, &off, NULL, NULL);
+	zone_offset_at(zone, utc, &off, NULL, &abbrev);
 	minutes = (off < 0 ? -off : off) / 60;
-	snprintf(out, 40, "%s%c%02d:%02d", moment_bare_text(utc + off, bare), off < 0 ? '-' : '+',
-	    minutes / 60 % 100, minutes % 60);
+	snprintf(out, 48, "%s%c%02d:%02d %s", moment_bare_text(utc + off, bare),
+	    off < 0 ? '-' : '+', minutes / 60 % 100, minutes % 60, abbrev);
 	return out;
 }

@@ -18,7 +18,7 @@ int moment_zone(const char *field, const char *name, const struct zone **out);
 
 /* "2026-12-24" of a day. Returns out. */
 const char *moment_day_text(int64_t day, char out[16]);
-/* "2026-12-24T09:00:00+01:00" of an instant on the zone's clock. Returns out. */
-const char *moment_local_text(int64_t utc, const struct zone *zone, char out[40]);
+/* "2026-12-24T09:00:00+01:00 CET" of an instant on the zone's clock. Returns out. */
+const char *moment_local_text(int64_t utc, const struct zone *zone, char out[48]);
 /* "2026-12-24T09:00:00" of local seconds. Returns out. */
 const char *moment_bare_text(int64_t local_s, char out[32]);

@@ -212,7 +212,7 @@ change(struct cli *c, const struct args *a, const char *tail)
 int
 cmd_task_enable(struct cli *c, const struct args *a)
 {
-	return change(c, a, "/enable");
+	return change(c, a, arg_bool(a, "backfill") ? "/enable?backfill=true" : "/enable");
 }
 
 int
