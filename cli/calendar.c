@@ -123,7 +123,8 @@ ask_file(struct cli *c, const struct args *a, int64_t day, json_t **answer)
 static int
 ask_server(struct cli *c, const struct args *a, json_t **answer)
 {
-	_cleanup_free_ char *path = xasprintf("/calendars/%s/days/%s", a->pos[0], a->pos[1]);
+	_cleanup_free_ char *calendar = calfile_path(a->pos[0]),
+			    *path = xasprintf("%s/days/%s", calendar, a->pos[1]);
 	_cleanup_reply_ struct reply r = {0};
 	int code = api_get(c, path, &r);
 
@@ -166,14 +167,6 @@ static const struct column calendar_cols[] = {{"name", "name"}, {"title", "title
     {"last day", "last_day"}, {"version", "version"}, {"updated", "updated_at", COL_TIME},
     {"used by", "used_by", COL_LIST}, {0}};
 
-static char *
-calendar_path(const char *name)
-{
-	_cleanup_free_ char *escaped = api_escape(name);
-
-	return xasprintf("/calendars/%s", escaped);
-}
-
 int
 cmd_calendar_list(struct cli *c, const struct args *a)
 {
@@ -195,7 +188,7 @@ cmd_calendar_list(struct cli *c, const struct args *a)
 static int
 put(struct cli *c, const char *name, const json_t *body)
 {
-	_cleanup_free_ char *path = calendar_path(name);
+	_cleanup_free_ char *path = calfile_path(name);
 	_cleanup_reply_ struct reply r = {0};
 	int code = api_json(c, "PUT", path, body, &r);
 
@@ -240,7 +233,7 @@ cmd_calendar_put(struct cli *c, const struct args *a)
 int
 cmd_calendar_delete(struct cli *c, const struct args *a)
 {
-	_cleanup_free_ char *path = calendar_path(a->pos[0]);
+	_cleanup_free_ char *path = calfile_path(a->pos[0]);
 	_cleanup_reply_ struct reply r = {0};
 
 	return api_json(c, "DELETE", path, NULL, &r);
@@ -294,7 +287,8 @@ cmd_calendar_show(struct cli *c, const struct args *a)
 		code = show_file(c, a, from, to, &days);
 	} else if (!code) {
 		char first[16], last[16];
-		_cleanup_free_ char *path = xasprintf("/calendars/%s?from=%s&to=%s", a->pos[0],
+		_cleanup_free_ char *calendar = calfile_path(a->pos[0]);
+		_cleanup_free_ char *path = xasprintf("%s?from=%s&to=%s", calendar,
 		    moment_day_text(from, first), moment_day_text(to, last));
 
 		code = api_get(c, path, &r);

@@ -100,14 +100,31 @@ calfile_text(const char *file, struct buf *out)
 	return code ? code : parse_bytes(file, out, NULL, &days, &report);
 }
 
+static void
+fold(char *s)
+{
+	for (; *s; s++)
+		*s = (char)tolower((unsigned char)*s);
+}
+
+char *
+calfile_path(const char *name)
+{
+	_cleanup_free_ char *folded = xstrdup(name), *escaped = NULL;
+
+	fold(folded);
+	escaped = api_escape(folded);
+	return xasprintf("/calendars/%s", escaped);
+}
+
 char *
 calfile_shipped(const char *name)
 {
-	_cleanup_free_ char *dir = places_data_dir("calendars.d");
-	char *path = is_name(name) ? xasprintf("%s/%s" SUFFIX, dir, name) : NULL;
+	_cleanup_free_ char *dir = places_data_dir("calendars.d"), *folded = xstrdup(name);
+	char *path;
 
-	for (char *p = path ? path + strlen(dir) : NULL; p && *p; p++)
-		*p = (char)tolower((unsigned char)*p);
+	fold(folded);
+	path = is_name(name) ? xasprintf("%s/%s" SUFFIX, dir, folded) : NULL;
 	if (path && access(path, R_OK) == 0)
 		return path;
 	free(path);
@@ -190,7 +207,8 @@ static int
 load_from_server(struct cli *c, const char *name, struct calendar_days *out)
 {
 	_cleanup_(calendar_days_fini) struct calendar_days got = {0};
-	_cleanup_free_ char *path = xasprintf("/calendars/%s?from=1970-01-01&to=2100-12-31", name);
+	_cleanup_free_ char *calendar = calfile_path(name),
+			    *path = xasprintf("%s?from=1970-01-01&to=2100-12-31", calendar);
 	_cleanup_reply_ struct reply r = {0};
 	const json_t *one;
 	size_t i;

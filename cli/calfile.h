@@ -26,6 +26,8 @@ int calfile_read(const char *file, const struct zone *zone, struct calendar_days
     struct ical_report *report);
 /* The same file's bytes, if calfile_read() takes them. */
 int calfile_text(const char *file, struct buf *out);
+/* "/calendars/NAME" of the API; names are lower case there. Caller frees. */
+char *calfile_path(const char *name);
 /* The file of the shipped calendar; NULL if there is none of that name. Caller frees. */
 char *calfile_shipped(const char *name);
 /* There is no calendar of that name: says so, and which ones are shipped. */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * `takt cron next` and `takt cron check`: any kind of schedule, asked locally. The same lib/when that
- * the engine uses answers here, so what this prints is what will run. A server is only asked for
+ * `takt cron next` and `takt cron check`: any kind of schedule, asked locally. The same lib/when
+ * that the engine uses answers here, so what this prints is what will run. A server is only asked for
  * calendars that are named.
  */
 #include "cli/cron.h"

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * The next times of a schedule with what the clock and the calendars make of them: as JSON of a
- * compiled one (cron next, cron check), in the shape of the server's previews and checks; and printed,
- * of either.
+ * compiled one (cron next, cron check), in the shape of the server's previews and checks; and
+ * printed, of either.
  */
 #pragma once
 
