@@ -458,6 +458,14 @@ reason_of(const struct import *m, size_t i, size_t j)
 	return buf_take(&b);
 }
 
+/* The day before has the same single event, as in most of a rule's days. */
+static bool
+is_same_reason(const struct import *m, size_t i, size_t j)
+{
+	return j == i + 1 && i > 0 && m->entries[i - 1].event == m->entries[i].event &&
+	       (i == 1 || m->entries[i - 2].day != m->entries[i - 1].day);
+}
+
 static void
 collect(struct import *m, struct calendar_days *out)
 {
@@ -471,7 +479,9 @@ collect(struct import *m, struct calendar_days *out)
 		for (j = i + 1; j < m->n && m->entries[j].day == m->entries[i].day;)
 			j++;
 		out->days[out->n] = m->entries[i].day;
-		out->reasons[out->n++] = reason_of(m, i, j);
+		out->reasons[out->n] = is_same_reason(m, i, j) ? xstrdup(out->reasons[out->n - 1])
+							       : reason_of(m, i, j);
+		out->n++;
 	}
 	m->report->days = (int)out->n;
 }

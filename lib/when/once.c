@@ -39,7 +39,7 @@ parse_local(const char *s, const struct zone *zone, int64_t *utc, struct err *e)
 	int64_t local;
 
 	/* 16 characters are a stamp without seconds. */
-	snprintf(full, sizeof(full), "%s%sZ", s, strlen(s) == 16 ? ":00" : "");
+	snprintf(full, sizeof(full), "%.19s%sZ", s, strlen(s) == 16 ? ":00" : "");
 	if (when_parse_rfc3339(full, &local, NULL, NULL) < 0) {
 		err_set(e, ERR_INVALID, "'%s' is not a local date and time", when_shown(s, shown));
 		return err_hint(e, "%s", legal);

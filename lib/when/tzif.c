@@ -14,6 +14,8 @@
 #include "base/banned.h"
 
 #define HEADER_B 44
+/* RFC 9636 has nothing before -2^59; as much to the other side keeps all sums in range. */
+#define TIME_MAX (INT64_C(1) << 59)
 
 struct header {
 	unsigned char version;
@@ -98,6 +100,8 @@ read_transitions(
 
 		z->when[i] = time_b == 4 ? (int64_t)(int32_t)(uint32_t)raw : (int64_t)raw;
 		z->type[i] = index[i];
+		if (z->when[i] < -TIME_MAX || z->when[i] > TIME_MAX)
+			return err_set(e, ERR_INVALID, "TZif transition %zu is out of range", i);
 		if (i && z->when[i] <= z->when[i - 1])
 			return err_set(e, ERR_INVALID,
 			    "TZif transition %zu is not later than the one before", i);
