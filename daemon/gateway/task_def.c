@@ -12,10 +12,8 @@
 #include "base/id.h"
 #include "base/jsonx.h"
 
+#include "daemon/gateway/schedule_def.h"
 #include "schema/schema.h"
-#include "when/cron.h"
-#include "when/stamp.h"
-#include "when/zone.h"
 
 #include "base/banned.h"
 
@@ -109,44 +107,26 @@ find_target(const json_t *parameters, const json_t *type, json_t **out, struct e
 	return 0;
 }
 
-struct schedule {
-	bool is_cron;
-	struct cron cron;
-	const struct zone *zone;
-	struct cron_policy policy;
-};
-
+/* How many may wait (queue) or be unfinished (parallel); the others count nothing. */
 static int
-read_schedule(const json_t *doc, struct schedule *s, struct err *e)
+read_overlap(const json_t *doc, const char **overlap, json_t **limit, struct err *e)
 {
-	const char *expr = json_get_str(doc, "cron_expression", NULL);
-	struct err inner = ERR_INIT;
-	int rc;
+	const json_t *given = json_object_get(doc, "overlap_limit");
+	bool is_queue;
 
-	s->zone = zone_get(json_get_str(doc, "timezone", "UTC"), &inner);
-	if (!s->zone) {
-		err_set(e, ERR_INVALID, "%s", inner.message);
-		err_field(e, "/timezone");
+	*overlap = json_get_str(doc, "overlap", "queue");
+	is_queue = strcmp(*overlap, "queue") == 0;
+	if (json_is_integer(given) && !is_queue && strcmp(*overlap, "parallel") != 0) {
+		err_set(e, ERR_INVALID, "overlap \"%s\" takes no overlap_limit", *overlap);
+		err_field(e, "/overlap_limit");
 		return err_hint(e, "%s",
-		    *inner.hint ? inner.hint : "An IANA name such as Europe/Berlin, or UTC.");
+		    "It is how many runs may wait with \"queue\", or be unfinished with "
+		    "\"parallel\"; leave it out.");
 	}
-	rc = cron_gap_parse(json_get_str(doc, "dst_gap", "run_at_gap_end"), &s->policy.gap, e);
-	if (rc == 0)
-		rc = cron_fold_parse(json_get_str(doc, "dst_fold", "first"), &s->policy.fold, e);
-	s->is_cron = expr != NULL;
-	if (rc < 0 || !expr)
-		return rc;
-	rc = cron_parse(expr, &s->cron, &inner);
-	if (rc < 0) {
-		err_set(
-		    e, ERR_INVALID, "%s%s%s", inner.field, *inner.field ? ": " : "", inner.message);
-		err_field(e, "/cron_expression");
-		err_hint(e, "%s",
-		    *inner.hint ? inner.hint
-				: "Five fields, minute hour day-of-month month day-of-week, or "
-				  "six with the second first.");
-	}
-	return rc;
+	*limit = json_is_integer(given) ? json_integer(json_integer_value(given))
+		 : is_queue             ? json_integer(1)
+					: json_null();
+	return 0;
 }
 
 /* A number of the document, else the type's default, else ours. */
@@ -157,28 +137,33 @@ number(const json_t *doc, const char *name, const json_t *type, const char *type
 }
 
 json_t *
-task_def_normalise(const json_t *doc, task_type_lookup *type_of, const char *names, struct err *e)
+task_def_normalise(
+    const json_t *doc, task_type_lookup *type_of, const char *names, int64_t now_utc, struct err *e)
 {
 	const json_t *type = find_type(doc, type_of, names, e);
 	_cleanup_json_ json_t *parameters = type ? check_parameters(doc, type, e) : NULL;
-	_cleanup_json_ json_t *target = NULL;
-	struct schedule s;
+	_cleanup_json_ json_t *target = NULL, *schedule = NULL, *flat = NULL, *limit = NULL,
+			      *out = NULL;
+	const char *overlap;
+	bool is_enabled;
 
-	if (!parameters || find_target(parameters, type, &target, e) < 0 ||
-	    read_schedule(doc, &s, e) < 0)
+	if (!parameters || find_target(parameters, type, &target, e) < 0)
 		return NULL;
-	return json_pack("{s:s, s:s, s:s, s:O?, s:s, s:b, s:I, s:I, s:I, s:s, s:s, s:s, s:O, s:O}",
-	    "name", json_get_str(doc, "name", ""), "description",
-	    json_get_str(doc, "description", ""), "task_type", json_get_str(type, "id", ""),
-	    "cron_expression", s.is_cron ? json_object_get(doc, "cron_expression") : json_null(),
-	    "timezone", json_get_str(doc, "timezone", "UTC"), "enabled",
-	    json_get_bool(doc, "enabled", 1), "max_retries",
+	schedule = schedule_def_read(doc, now_utc, e);
+	if (!schedule || schedule_def_enabled(doc, true, &is_enabled, e) < 0 ||
+	    read_overlap(doc, &overlap, &limit, e) < 0)
+		return NULL;
+	out = json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:s, s:O, s:O, s:O, s:O}", "name",
+	    json_get_str(doc, "name", ""), "description", json_get_str(doc, "description", ""),
+	    "task_type", json_get_str(type, "id", ""), "enabled", is_enabled, "max_retries",
 	    number(doc, "max_retries", type, "default_max_retries", 3), "retry_delay_seconds",
 	    number(doc, "retry_delay_seconds", type, "default_retry_delay_s", 60),
 	    "timeout_seconds", number(doc, "timeout_seconds", type, "default_timeout_s", 600),
-	    "dst_gap", json_get_str(doc, "dst_gap", "run_at_gap_end"), "dst_fold",
-	    json_get_str(doc, "dst_fold", "first"), "overlap",
-	    json_get_str(doc, "overlap", "queue"), "parameters", parameters, "target", target);
+	    "overlap", overlap, "overlap_limit", limit, "schedule", schedule, "parameters",
+	    parameters, "target", target);
+	flat = schedule_def_flat(schedule);
+	json_object_update(out, flat);
+	return take_ptr(&out);
 }
 
 /* RFC 7396: null removes, an object goes deeper, everything else replaces. */
@@ -207,44 +192,10 @@ task_def_patch(const json_t *definition, const json_t *patch)
 	json_t *doc = json_deep_copy(definition);
 
 	json_object_del(doc, "target"); /* made from the parameters again */
+	/* Said in another way than before: queue and parallel count different things. */
+	if (json_object_get(patch, "overlap"))
+		json_object_del(doc, "overlap_limit");
+	schedule_def_patch(doc, patch);
 	merge(doc, patch);
 	return doc;
-}
-
-static json_t *
-local_stamp(const struct zone *z, int64_t utc)
-{
-	char buf[32], text[48];
-	const char *abbrev = "";
-	int32_t off;
-
-	zone_offset_at(z, utc, &off, NULL, &abbrev);
-	when_format_rfc3339(utc + off, buf);
-	buf[strcspn(buf, "Z")] = '\0';
-	snprintf(text, sizeof(text), "%s%c%02d:%02d %s", buf, off < 0 ? '-' : '+', abs(off) / 3600,
-	    abs(off) / 60 % 60, abbrev);
-	return json_string(text);
-}
-
-int
-task_def_times(const json_t *definition, int64_t from_utc, unsigned n, json_t **utc, json_t **local,
-    struct err *e)
-{
-	struct schedule s;
-	int rc = read_schedule(definition, &s, e);
-	int64_t at = from_utc;
-	char buf[32];
-
-	if (rc < 0)
-		return rc;
-	*utc = json_array();
-	if (local)
-		*local = json_array();
-	for (unsigned i = 0; s.is_cron && i < n && cron_next(&s.cron, s.zone, &s.policy, at, &at);
-	     i++) {
-		json_array_append_new(*utc, json_string(when_format_rfc3339(at, buf)));
-		if (local)
-			json_array_append_new(*local, local_stamp(s.zone, at));
-	}
-	return 0;
 }

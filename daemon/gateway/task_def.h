@@ -14,22 +14,16 @@
 
 /*
  * The normalised definition of a submitted document that has passed the contract's schema. type_of
- * gives a task type's descriptor, names a list of those there are. NULL and *e (field: JSON pointer)
- * if something is wrong.
+ * gives a task type's descriptor, names a list of those there are, now_utc is what `at` counts from. The
+ * calendars and the shared schedule that it names are not looked up (schedule_known.h). NULL and *e
+ * (field: JSON pointer) if something is wrong.
  */
 typedef const json_t *task_type_lookup(const char *id);
-json_t *task_def_normalise(
-    const json_t *doc, task_type_lookup *type_of, const char *names, struct err *e);
+json_t *task_def_normalise(const json_t *doc, task_type_lookup *type_of, const char *names,
+    int64_t now_utc, struct err *e);
 
 /* The definition with a merge patch (RFC 7396) applied, as a document to submit. Caller owns. */
 json_t *task_def_patch(const json_t *definition, const json_t *patch);
-
-/*
- * Up to n times after from_utc at which the definition is due: RFC 3339 in UTC into *utc and in its own
- * zone into *local (arrays, caller owns; local may be NULL). Empty if it has no schedule.
- */
-int task_def_times(const json_t *definition, int64_t from_utc, unsigned n, json_t **utc,
-    json_t **local, struct err *e);
 
 /* Snake case of a CamelCase name; malloc'ed. */
 char *task_def_snake(const char *s);

@@ -135,7 +135,7 @@ BAD = [
     ({"timeout_seconds": 604801}, "/timeout_seconds"),
     ({"dst_gap": "maybe"}, "/dst_gap"),
     ({"dst_fold": "third"}, "/dst_fold"),
-    ({"overlap": "skip"}, "/overlap"),
+    ({"overlap": "never"}, "/overlap"),
     ({"parameters": []}, "/parameters"),
     ({"parameters": {"type": "backup"}}, "/parameters/type"),
     ({"parameters": {"count": 0}}, "/parameters/count"),

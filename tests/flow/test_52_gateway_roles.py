@@ -37,7 +37,7 @@ def operations():
 # Bodies that pass the contract where it has no example.
 BODIES = {"/devices/{id}": {"port": 2022}, "/groups/{id}": {"name": "renamed"}, "/credentials/{id}": {"name": "renamed"},
           "/tokens": {"name": "made", "role": "viewer"}}
-OBJECTS = {"/tasks": "task", "/runs": "run", "/devices": "device", "/groups": "group", "/credentials": "credential",
+OBJECTS = {"/schedules": "schedule", "/calendars": "calendar", "/tasks": "task", "/runs": "run", "/devices": "device", "/groups": "group", "/credentials": "credential",
            "/tokens": "token", "/snapshots": "snapshot"}
 
 
@@ -52,6 +52,9 @@ class Objects(dict):
         self["device"] = self._made(rig.post("/devices", admin, {"name": "d", "address": "192.0.2.1", "platform": "frr"}))
         self["group"] = self._made(rig.post("/groups", admin, {"name": "g", "devices": ["d"]}))
         self["token"] = self._made(rig.post("/tokens", admin, {"name": "t", "role": "viewer"}))
+        self["schedule"], self["calendar"] = f"shared-of-{org}", f"days-of-{org}"
+        self._made(rig.post("/schedules", admin, {"name": self["schedule"], "schedule": {"cron": "0 2 * * *"}}), "name")
+        self._made(rig.request("PUT", f"/calendars/{self['calendar']}", admin, json={"days": [{"date": "2027-01-01"}]}), "name")
         self["snapshot"] = f"snap-20261122-020000-{org}"
         with rig.engine.lock:
             rig.engine.c.execute("insert into takt.snapshot values (%s, %s, %s, 'd', %s, 1, 0, now(), '', 1, 'k', 'h', 's', 'n')",
@@ -61,12 +64,14 @@ class Objects(dict):
             rig.engine.c.commit()
 
     @staticmethod
-    def _made(r):
+    def _made(r, key="id"):
         assert r.status_code == 201, r.text
-        return r.json()["id"]
+        return r.json()[key]
 
     def path(self, template):
         kind = next((v for k, v in OBJECTS.items() if template.startswith(k + "/")), None)
+        if kind in ("schedule", "calendar"):
+            return template.replace("{name}", self[kind]).replace("{date}", "2027-01-01")
         return template.replace("{id}", self[kind]).replace("{device_id}", self["device"]) if kind else template
 
 
@@ -89,7 +94,7 @@ def counts(rig):
     """Rows of everything that an operation can change."""
     return [rig.pg.sql(f"select count(*), md5(string_agg(t::text, '' order by t::text)) from takt.{t} t")[0]
             for t in ("task", "task_revision", "schedule", "device", "device_group", "group_member", "credential", "token",
-                      "host_key", "command", "audit", "run")]
+                      "host_key", "command", "audit", "run", "shared_schedule", "schedule_calendar", "calendar", "calendar_day")]
 
 
 @pytest.mark.parametrize("method,path,role,body", operations())
@@ -127,7 +132,7 @@ def test_stranger_does_not_learn_task_types(rig):
 @pytest.mark.parametrize("method,path,role,body", [p for p in operations() if p.values[2] != "none"])
 def test_another_organisation_sees_and_changes_nothing(rig, method, path, role, body):
     path_, body = rig.default.path(path), BODIES.get(path, body) if method not in ("GET", "DELETE") else None
-    if path_ == path and method != "GET":
+    if (path_ == path or path == "/calendars/{name}" and method == "PUT") and method != "GET":
         return  # makes something new in the caller's own organisation
     before = counts(rig)
     r = call(rig, method, path_, rig.token("admin", "other"), body)

@@ -15,6 +15,8 @@
 #include "daemon/gateway/fact.h"
 #include "daemon/gateway/guard.h"
 #include "daemon/gateway/phx.h"
+#include "daemon/gateway/schedule_def.h"
+#include "daemon/gateway/schedule_report.h"
 #include "daemon/gateway/task_def.h"
 
 #include "base/banned.h"
@@ -194,33 +196,85 @@ definitions(_unused_ void **state)
 	    "HealthCheck", "cron_expression", "0 2 * * *", "parameters", "type", "HealthCheck");
 	_cleanup_json_ json_t *patch = json_pack(
 	    "{s:n,s:i,s:{s:i}}", "cron_expression", "max_retries", 9, "parameters", "count", 1);
-	_cleanup_json_ json_t *made = NULL, *merged = NULL, *utc = NULL, *local = NULL,
-			      *none = NULL;
+	_cleanup_json_ json_t *made = NULL, *merged = NULL, *none = NULL;
 	_cleanup_free_ char *snake = task_def_snake("AgentTask");
 	struct err e = ERR_INIT;
 
 	hello = json_pack(
 	    "{s:s,s:s,s:i}", "id", "health_check", "targets", "none", "default_max_retries", 7);
 	assert_string_equal(snake, "agent_task");
-	made = task_def_normalise(doc, type_of, "x", &e);
+	made = task_def_normalise(doc, type_of, "x", 0, &e);
 	assert_non_null(made);
 	assert_string_equal(json_get_str(made, "task_type", ""), "health_check");
 	assert_int_equal(json_get_int(made, "max_retries", 0), 7);
 	assert_int_equal(json_object_size(json_object_get(made, "parameters")), 0);
-	assert_int_equal(
-	    task_def_times(made, 1763769600, 2, &utc, &local, &e), 0); /* 2025-11-22T00:00:00Z */
-	assert_string_equal(json_string_value(json_array_get(utc, 1)), "2025-11-23T02:00:00Z");
+	assert_string_equal(json_get_str(made, "cron_expression", ""), "0 2 * * *");
 	assert_string_equal(
-	    json_string_value(json_array_get(local, 0)), "2025-11-22T02:00:00+00:00 UTC");
+	    json_get_str(json_object_get(made, "schedule"), "expr", ""), "0 2 * * *");
+	assert_int_equal(json_get_int(made, "overlap_limit", 0), 1);
 	merged = task_def_patch(made, patch);
 	assert_null(json_object_get(merged, "cron_expression"));
 	assert_int_equal(json_get_int(merged, "max_retries", 0), 9);
 	assert_int_equal(json_get_int(json_object_get(merged, "parameters"), "count", 0), 1);
 	json_object_set_new(doc, "task_type", json_string("mop"));
-	none = task_def_normalise(doc, type_of, "health_check", &e);
+	none = task_def_normalise(doc, type_of, "health_check", 0, &e);
 	assert_null(none);
 	assert_string_equal(e.field, "/task_type");
 	json_decref(hello);
+}
+
+static struct schedule_plan *
+plan_of(const char *expr, const char *fold)
+{
+	_cleanup_json_ json_t *doc = json_pack("{s:s, s:s, s:s}", "cron_expression", expr,
+	    "timezone", "Europe/Berlin", "dst_fold", fold);
+	_cleanup_json_ json_t *normal = schedule_def_read(doc, 0, NULL), *none = json_object();
+
+	return schedule_plan_new(normal, none, NULL, 0, NULL);
+}
+
+/* What a report says of the changes of 2027 in Berlin, in short. */
+static void
+changes(const char *expr, const char *fold, const char *expected)
+{
+	_cleanup_schedule_plan_ struct schedule_plan *p = plan_of(expr, fold);
+	_cleanup_json_ json_t *found = NULL;
+	_cleanup_buf_ struct buf b = {0};
+	size_t i;
+	json_t *one;
+	int more;
+
+	found = report_clock_changes(p, 1798761600, 1830297600, &more); /* the year 2027 */
+	buf_adds(&b, "");
+	json_array_foreach(found, i, one)
+	{
+		json_t *runs = json_object_get(one, "runs_at");
+
+		buf_addf(&b, "%s %s %s;", json_get_str(one, "due", ""),
+		    json_get_str(one, "what", ""),
+		    json_array_size(runs) ? json_string_value(json_array_get(runs, 0)) : "-");
+	}
+	assert_string_equal(b.p, expected);
+	assert_int_equal(more, 0);
+}
+
+static void
+clock_changes_are_told(_unused_ void **state)
+{
+	changes("30 2 * * *", "first",
+	    "2027-03-28T02:30:00 moved 2027-03-28T01:00:00Z;"
+	    "2027-10-31T02:30:00 first_of_two 2027-10-31T00:30:00Z;");
+	changes("30 2 * * *", "second",
+	    "2027-03-28T02:30:00 moved 2027-03-28T01:00:00Z;"
+	    "2027-10-31T02:30:00 second_of_two 2027-10-31T01:30:00Z;");
+	changes("30 2 * * *", "both",
+	    "2027-03-28T02:30:00 moved 2027-03-28T01:00:00Z;"
+	    "2027-10-31T02:30:00 both 2027-10-31T00:30:00Z;");
+	changes("*/30 2 * * *", "first",
+	    "2027-03-28T02:00:00 skipped_gap -;2027-03-28T02:30:00 skipped_gap -;"
+	    "2027-10-31T02:00:00 both 2027-10-31T00:00:00Z;"
+	    "2027-10-31T02:30:00 both 2027-10-31T00:30:00Z;");
+	changes("0 3 * * *", "first", "");
 }
 
 static void
@@ -251,6 +305,7 @@ main(void)
 	    cmocka_unit_test(fact_cursor_of_a_part),
 	    cmocka_unit_test(frames),
 	    cmocka_unit_test(definitions),
+	    cmocka_unit_test(clock_changes_are_told),
 	    cmocka_unit_test(guard_stops_who_tries_tokens),
 	};
 
