@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/io.h"
 
@@ -18,12 +19,17 @@
 
 #define INPUT_MAX (1 << 20)
 
+/* CPU time of a single input, and whose. */
+static clock_t slowest;
+static char slowest_path[512];
+
 static void
 run_file(const char *path)
 {
 	_cleanup_buf_ struct buf b = {0};
 	struct err e = ERR_INIT;
 	uint8_t *exact;
+	clock_t begun;
 
 	if (io_read_file(path, INPUT_MAX, &b, &e) < 0) {
 		fprintf(stderr, "%s: %s\n", path, e.message);
@@ -32,7 +38,12 @@ run_file(const char *path)
 	exact = xmalloc(b.n ? b.n : 1); /* so that a sanitizer sees a read beyond the end */
 	if (b.n)
 		memcpy(exact, b.p, b.n);
+	begun = clock();
 	LLVMFuzzerTestOneInput(exact, b.n);
+	if (clock() - begun > slowest) {
+		slowest = clock() - begun;
+		snprintf(slowest_path, sizeof(slowest_path), "%s", path);
+	}
 	free(exact);
 }
 
@@ -72,6 +83,7 @@ main(int argc, char **argv)
 	for (int i = 1; i < argc; i++)
 		n += run(argv[i]);
 	zone_fini();
-	printf("%d inputs\n", n);
+	printf("%d inputs, the slowest %.3f s of CPU: %s\n", n, (double)slowest / CLOCKS_PER_SEC,
+	    slowest_path);
 	return n ? 0 : 2;
 }

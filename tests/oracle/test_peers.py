@@ -54,17 +54,7 @@ def ask_peers():
 
 
 def ours(questions):
-    """Instants by the C side; without when-batch what the oracle says."""
-    if cases.BATCH.exists():
-        return [a if isinstance(a, str) else [t for t, _ in a] for a in cases.answers(questions)]
-    return [by_oracle(q) for q in questions]
-
-
-def by_oracle(q):
-    try:
-        return [t for _, (t, _) in zip(range(q["count"]), w.occurrences(q, q["after"] + 3000 * w.DAY))]
-    except ValueError as e:
-        return f"error: {e}"
+    return [a if isinstance(a, str) else [t for t, _ in a] for a in cases.answers(questions)]
 
 
 def steps_back(expr):

@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import random
-import re
 import subprocess
 import uuid
 from datetime import datetime, timezone
@@ -47,34 +46,11 @@ def ask(program, lines):
     return answers
 
 
-def plain_cron(question):
-    """What the older filter cron-batch understands."""
-    if question["kind"] != "cron" or {"include", "exclude", "from", "until"} & question.keys():
-        return False
-    fields = (["0"] + question["expr"].split())[-6:]
-    if "hash_key" in question or re.search(r"[?#LW]", " ".join(fields[3:4] + fields[5:]).replace("WED", "")):
-        return False
-    for i, f in enumerate(fields):
-        for p in f.split(","):
-            a, dash, b = p.partition("/")[0].partition("-")
-            if dash and w.number(a, i) > (7 if i == 5 and b.upper() == "SUN" and w.number(a, i) else w.number(b, i)):
-                return False
-            if "/" in p and int(p.split("/")[1]) > (7 if i == 5 else w.BOUNDS[i][1] - w.BOUNDS[i][0] + 1):
-                return False
-    return True
-
-
 def answers(questions):
     """The C side's: (instant, flags) or the error, a question."""
-    if BATCH.exists():
-        for line in ask(BATCH, [line_of(q) for q in questions]):
-            got = json.loads(line)
-            yield line if "error" in got else list(zip(got["next"], got["flags"]))
-        return
-    lines = ["\t".join(map(str, (q["expr"], q["zone"], q["gap"], q["fold"], q["after"], q["count"]))) for q in questions]
-    for line in ask(BUILD / "tests" / "oracle" / "cron-batch", lines):
-        marks = {"*": "moved", "+": "repeat"}
-        yield line if "error" in line else [(int(t.rstrip("*+")), marks.get(t[-1], "")) for t in line.split()]
+    for line in ask(BATCH, [line_of(q) for q in questions]):
+        got = json.loads(line)
+        yield line if "error" in got else list(zip(got["next"], got["flags"]))
 
 
 # --- random expressions ---------------------------------------------------------------------------
