@@ -305,8 +305,8 @@ def by_dateutil(start, rule, after, n):
     # COUNT comes to its end by itself, with us after 400 years at the latest.
     end = start.replace(year=start.year + 400) if "COUNT" in rule else start + REACH[freq_of(rule)]
     dateutil.rrule.datetime = Shortened(end.year + 1)
-    old = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, 1)
+    old = signal.signal(signal.SIGVTALRM, give_up)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 1)
     try:
         for t in rrulestr(rule, dtstart=start):
             if t > end:
@@ -321,8 +321,8 @@ def by_dateutil(start, rule, after, n):
     except TooLong:
         return out, False
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, old)
         dateutil.rrule.datetime = datetime_module
 
 
