@@ -36,10 +36,13 @@ _ROWS = {
         order by e.run_id, e.first_seq""",
 }
 _OCCURRENCES = """select jsonb_build_object('task', o.task_id, 'due', {o.due_at}, 'decision', o.decision, 'rule', o.rule,
-    'run', o.run_id, 'until', {o.until_at}, 'n', o.n, 'decided', {o.decided_at}) from takt.occurrence o
+    'run', o.run_id, 'until', {o.until_at}, 'n', o.n, 'decided', {o.decided_at}, 'event', o.event_id, 'detail', o.detail) from takt.occurrence o
     order by o.task_id, o.due_at"""
 _COMMANDS = """select jsonb_build_object('key', c.idem_key, 'kind', c.kind, 'run', c.run_id, 'created', {c.created_at},
-    'decided', {c.decided_at}, 'status', c.status) from takt.command c"""
+    'decided', {c.decided_at}, 'status', c.status, 'actor', c.actor, 'reason', c.body ->> 'reason') from takt.command c"""
+# Names are one organisation's: the harness has one, and its own names are not those of shipped calendars.
+_CALENDARS = """select c.name, coalesce(array_agg(d.day - date '1970-01-01') filter (where d.day is not null), '{}')
+    from takt.calendar c left join takt.calendar_day d on d.calendar_id = c.id group by c.id, c.name"""
 _OUTPUT = """select o.run_id || '.' || o.attempt || '.' || o.unit_no, o.off, o.raw_b, o.data from takt.output o
     where (:runs o.run_id) order by o.run_id, o.attempt, o.unit_no, o.off"""
 
@@ -55,6 +58,7 @@ class Facts:
     output: dict = field(default_factory=dict)       # "run.attempt.no" -> [(off, bytes)]
     occurrences: list = field(default_factory=list)
     commands: list = field(default_factory=list)
+    calendars: dict = field(default_factory=dict)    # name -> civil day numbers
     witness: list = field(default_factory=list)      # lines of the plugin
     client: list = field(default_factory=list)       # lines of load.py
     readers: dict = field(default_factory=dict)      # name -> lines of a reader
@@ -134,6 +138,7 @@ def collect(rig, runs=None, is_final=False, witness=None):
             f.output.setdefault(unit, []).append((off, decompress(bytes(data), raw_b)))
         if runs is None:
             f.occurrences = [row for (row,) in rows(_OCCURRENCES)]
+            f.calendars = {name: frozenset(days) for name, days in rows(_CALENDARS)}
             f.commands = [row for (row,) in rows(_COMMANDS)]
     if runs is None:  # a command may be in the tables before its answer, never before it was sent
         f.client += [line for line in lines(rig.journals / "client.jsonl")[len(f.client):] if line["what"] == "sent"]

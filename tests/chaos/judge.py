@@ -4,16 +4,17 @@
 
 Stricter than a matching of runs to windows: due times and decisions match exactly, extras are failures,
 everything that is incomplete needs a reason. Works on Facts only (facts.py), so it can be fed wrong ones.
-The invariants are those of the reliability plan: I1 one decision a due time, I2 punctual, I3 never early,
-I4 overlap, I5 acknowledged is durable, I6 one accepted outcome, I7 one live attempt, I8 history, I9 attempts,
-I10 no survivors, I11 no stray kill, I12 adopted without a gap, I13 results survive, I14 cancel, I15 retry,
-I18 converges, I19 blast radius, I22 streams.
+The invariants are those of the reliability plan: I1 one decision a due time, I2 punctual, and late only as the catch-up
+policy says, I3 never early, I4 overlap, I5 acknowledged is durable, I6 one accepted outcome, I7 one live attempt,
+I8 history, I9 attempts, I10 no survivors, I11 no stray kill, I12 adopted without a gap, I13 results survive, I14 cancel,
+I15 retry, I17 start deadlines, I18 converges, I19 blast radius, I22 streams. I1 to I4 and I17 are checked in decisions.py.
 """
 import collections
 import pathlib
 import re
 
-import oracle
+from common import SKEW_S, excused, items, problem, stamp, windows
+from decisions import check_schedules, event_ids, punctuality  # noqa: F401 (punctuality: of the campaigns)
 
 _DEF = (pathlib.Path(__file__).resolve().parents[2] / "lib/task/states.def").read_text(encoding="utf-8")
 STATES = {name: last == "1" for name, last in re.findall(r"^STATE\((\w+), ([01])\)", _DEF, re.M)}
@@ -22,10 +23,6 @@ _RC = (pathlib.Path(__file__).resolve().parents[2] / "lib/task/rc.def").read_tex
 RETRYABLE = {name for name, again in re.findall(r"^RC\((\w+), -?\d+, ([01])\)", _RC, re.M) if again == "1"}
 TERMINAL_EVENTS = {"task_" + s for s, last in STATES.items() if last}
 
-LATE_S = 10.0        # a decision after its due time, while an engine and the database are up
-SKEW_S = 0.002       # of two readings of one clock
-CATCH_UP_STEPS = 10000  # a skipped range counts no further
-EDGE_S = 1.0         # around the making of a schedule: its first due time may be on either side
 CANCEL_S = 40.0      # an acknowledged cancel to the run's end; a dead node's is decided after the rescue
 GRACE_S = 10.0       # after a deadline
 WITNESS = ("witness", "witness_change")
@@ -34,138 +31,7 @@ KILLED_ON_LEASE_LOSS = ("witness_change",)     # cap changes
 LOST = ("takt.lost", "takt.lease_lost")
 
 
-def problem(invariant, what, **more):
-    return {"invariant": invariant, "what": what, **more}
-
-
-def windows(f, margin=0.0, kinds=None, node=None):
-    """Times in which something was down: (from, until)."""
-    return [(x["at"], (x.get("healed") or float("inf")) + margin) for x in f.faults
-            if (kinds is None or x["kind"] in kinds) and (node is None or x.get("node") == node)]
-
-
-def excused(spans, t, limit):
-    """By when what is due at t must be done: limit after it, or after the last of the faults that touch the wait."""
-    end = t + limit
-    for start, until in sorted(spans):
-        if until >= t and start <= end:
-            end = max(end, until + limit)
-    return end
-
-
-# Schedules -----------------------------------------------------------------------------------------
-
-OUTAGES = ("postgres", "backend", "outage")
-
-
-def _definition(task):
-    return task["definition"]
-
-
-def _check_due_times(f, task_id, task, rows, outages):
-    d = _definition(task)
-    due = oracle.due_times(d["cron_expression"], d["timezone"], task["created"] - EDGE_S, f.due_until,
-                           d["dst_gap"], d["dst_fold"])
-    known, decided = set(due), collections.Counter()
-    for o in rows:
-        if o["until"] is None:
-            covered = [o["due"]]
-        else:
-            covered = [t for t in due if o["due"] <= t <= o["until"]]
-            if min(len(covered), CATCH_UP_STEPS) != o["n"] and o["until"] <= f.due_until:
-                yield problem("I1", f"a skipped range of {d['name']} counts {o['n']}, {len(covered)} were due", task=task_id)
-        decided.update(covered)
-        for t in covered:
-            if t not in known and t <= f.due_until:
-                yield problem("I1", f"{d['name']}: decided for {t}, which is no due time", task=task_id)
-            if o["decided"] < t - SKEW_S:
-                yield problem("I3", f"{d['name']}: due {t}, decided {t - o['decided']:.3f} s early", task=task_id)
-            if o["decided"] > excused(outages, t, LATE_S):
-                yield problem("I2", f"{d['name']}: due {t}, decided {o['decided'] - t:.1f} s late", task=task_id)
-    for t in due:
-        if decided[t] == 0 and t > task["created"] + EDGE_S:
-            yield problem("I1", f"{d['name']}: no decision about {t}", task=task_id)
-        if decided[t] > 1:
-            yield problem("I1", f"{d['name']}: {decided[t]} decisions about {t}", task=task_id)
-
-
-def _first_event_at(f, run, kind):
-    for row in f.events.get(run, []):
-        for item in row["items"]:
-            if item["type"] == kind:
-                return _stamp(item["at"])
-    return None
-
-
-def _stamp(text):
-    from datetime import datetime
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-
-
-def _queue_was_full(f, task_id, at, runs_of):
-    """One scheduled run of the task waited to be started at that time."""
-    for run_id in runs_of.get(task_id, []):
-        run = f.runs[run_id]
-        if run["trigger"] != "schedule" or run["created"] > at + 1:
-            continue
-        left = _first_event_at(f, run_id, "task_dispatched") or run["finished"]
-        if left is None or left >= at - 1:
-            return True
-    return False
-
-
-def check_schedules(f):
-    outages = windows(f, 3.0, OUTAGES)
-    rows, runs_of = collections.defaultdict(list), collections.defaultdict(list)
-    for o in f.occurrences:
-        rows[o["task"]].append(o)
-    for run_id, run in f.runs.items():
-        runs_of[run["task"]].append(run_id)
-    for task_id, task in f.tasks.items():
-        if _definition(task).get("cron_expression"):
-            yield from _check_due_times(f, task_id, task, rows[task_id], outages)
-    for o in f.occurrences:
-        yield from _check_decision(f, o, rows[o["task"]], runs_of)
-    fired = {o["run"] for o in f.occurrences if o["run"]}
-    for run_id, run in f.runs.items():
-        if run["trigger"] == "schedule":
-            if run_id not in fired:
-                yield problem("I1", f"run {run_id}: made for {run['due']} without a decision", run=run_id)
-            if run["created"] < run["due"] - SKEW_S:
-                yield problem("I3", f"run {run_id}: made {run['due'] - run['created']:.3f} s early", run=run_id)
-
-
-def _check_decision(f, o, rows, runs_of):
-    name = f"{f.tasks.get(o['task'], {}).get('name', o['task'])} at {o['due']}"
-    if o["decision"] == "fired":
-        run = f.runs.get(o["run"])
-        if run is None:
-            yield problem("I1", f"{name}: fired, its run {o['run']} is gone", run=o["run"])
-        elif run["due"] != o["due"] or run["task"] != o["task"]:
-            yield problem("I1", f"{name}: its run {o['run']} is another's", run=o["run"])
-    elif o["rule"] == "overlap.queue_full":
-        if not _queue_was_full(f, o["task"], o["decided"], runs_of):
-            yield problem("I4", f"{name}: skipped as the queue was full, but nothing waited")
-    elif o["rule"] == "catchup.latest":
-        if not any(abs(x["decided"] - o["decided"]) < 1 and x["due"] > (o["until"] or o["due"]) for x in rows):
-            yield problem("I1", f"{name}: passed over without a later decision")
-    else:
-        yield problem("I1", f"{name}: {o['decision']} without a known reason ({o['rule']})")
-
-
-def punctuality(f):
-    """Percentiles of decision minus due, of the due times outside outages."""
-    spans = windows(f, 3.0, OUTAGES)
-    late = sorted(o["decided"] - o["due"] for o in f.occurrences
-                  if o["until"] is None and excused(spans, o["due"], 1) == o["due"] + 1)
-    return {p: round(late[min(len(late) - 1, int(len(late) * p / 100))], 3) for p in (50, 95, 99, 100)} if late else {}
-
-
 # One run's history ---------------------------------------------------------------------------------
-
-
-def _items(f, run_id):
-    return [item for row in f.events.get(run_id, []) for item in row["items"]]
 
 
 def _moves(item):
@@ -173,8 +39,9 @@ def _moves(item):
 
 
 def check_history(f):
+    decisions = event_ids(f)
     for run_id in f.events:
-        if run_id not in f.runs:
+        if run_id not in f.runs and run_id not in decisions:
             yield problem("I8", f"run {run_id}: events without a run", run=run_id)
     for run_id, run in f.runs.items():
         yield from _check_numbers(f, run_id, run)
@@ -193,8 +60,8 @@ def _check_numbers(f, run_id, run):
 
 
 def _check_moves(f, run_id, run):
-    state, items = None, _items(f, run_id)
-    for item in items:
+    state, told = None, items(f, run_id)
+    for item in told:
         if not _moves(item):
             continue
         if state is None and item["state"] != "queued":
@@ -208,13 +75,13 @@ def _check_moves(f, run_id, run):
     row = live["state"] if live else run["state"]
     if state != row:
         yield problem("I8", f"run {run_id}: its events say {state}, its row {row}", run=run_id)
-    ends = sum(item["type"] in TERMINAL_EVENTS for item in items)
+    ends = sum(item["type"] in TERMINAL_EVENTS for item in told)
     if ends > 1:
         yield problem("I6", f"run {run_id}: {ends} terminal events", run=run_id)
     elif ends != (0 if live else 1):
         yield problem("I8", f"run {run_id}: {ends} terminal events, live: {bool(live)}", run=run_id)
-    if ends and items[-1]["type"] not in TERMINAL_EVENTS:
-        yield problem("I8", f"run {run_id}: {items[-1]['type']} after the end", run=run_id)
+    if ends and told[-1]["type"] not in TERMINAL_EVENTS:
+        yield problem("I8", f"run {run_id}: {told[-1]['type']} after the end", run=run_id)
 
 
 def check_attempts(f):
@@ -236,7 +103,7 @@ def check_attempts(f):
             yield problem("I6", f"run {run_id}: epochs {epochs}", run=run_id)
         if run["live"] and epochs and run["live"]["epoch"] != epochs[-1]:
             yield problem("I6", f"run {run_id}: epoch {run['live']['epoch']}, its attempt has {epochs[-1]}", run=run_id)
-        told = [i["epoch"] for i in _items(f, run_id) if i["type"] in ("task_dispatched", "attempt_taken_over") and "epoch" in i]
+        told = [i["epoch"] for i in items(f, run_id) if i["type"] in ("task_dispatched", "attempt_taken_over") and "epoch" in i]
         if any(b <= a for a, b in zip(told, told[1:])):
             yield problem("I6", f"run {run_id}: epochs told {told}", run=run_id)
         yield from _check_retries(f, run_id, run, attempts)
@@ -263,7 +130,7 @@ def _check_retries(f, run_id, run, attempts):
 
 
 def _is_cancelled(f, run_id):
-    return any(i["type"] in ("task_cancelling", "task_cancelled") for i in _items(f, run_id))
+    return any(i["type"] in ("task_cancelling", "task_cancelled") for i in items(f, run_id))
 
 
 # Units: the witness, output, reasons ---------------------------------------------------------------
@@ -301,7 +168,7 @@ def reason(f, unit_id, unit, hit=None):
     if unit.get("class") == "timeout" and opened and unit["finished"] and \
             unit["finished"] - opened > run["policy"]["timeout_seconds"] - 1:
         return "deadline"
-    if any(i["type"] == "attempt_taken_over" and i.get("attempt", int(attempt)) == int(attempt) for i in _items(f, run_id)):
+    if any(i["type"] == "attempt_taken_over" and i.get("attempt", int(attempt)) == int(attempt) for i in items(f, run_id)):
         return "taken over"
     if code == "takt.lease_lost" and any(until - start > 15 for start, until in windows(f)):
         return "lease lost"
@@ -408,7 +275,7 @@ def check_once(f):
     """A unit's start is told once; one that changes something is not started again after it was lost."""
     for run_id, run in f.runs.items():
         attempt, told = 0, collections.Counter()
-        for item in _items(f, run_id):
+        for item in items(f, run_id):
             if item["type"] == "task_dispatched":
                 attempt = item.get("attempt", attempt + 1)
             elif item["type"] == "unit_started":
@@ -431,7 +298,7 @@ def check_at_once(f):
         run_id = unit_id.split(".")[0]
         if run_id not in f.runs or f.runs[run_id]["type"] not in KILLED_ON_LEASE_LOSS:
             continue
-        taken = [_stamp(i["at"]) for i in _items(f, run_id)
+        taken = [stamp(i["at"]) for i in items(f, run_id)
                  if i["type"] == "attempt_taken_over" and i.get("epoch", 0) > lines[0]["epoch"]]
         if taken and lines[-1]["at"] / 1e6 > min(taken):
             yield problem("I7", f"unit {unit_id} was alive {lines[-1]['at'] / 1e6 - min(taken):.1f} s after its run was taken over",
@@ -456,7 +323,8 @@ def check_clients(f):
         return
     by_key, runs_of = collections.defaultdict(list), collections.defaultdict(set)
     for c in f.commands:
-        by_key[c["key"]].append(c)
+        if c.get("actor") != "schedule":  # those are decisions.py's
+            by_key[c["key"]].append(c)
     sent = {line["key"]: line for line in f.client if line["what"] == "sent"}
     for line in f.client:
         if line["what"] == "answer" and line["kind"] == "run.create" and line["status"] in (201, 202) and line.get("run"):
@@ -560,19 +428,22 @@ def _check_socket_reader(f, name, lines):
             last[line["run"]] = max(line["seq"], last[line["run"]])
     for run_id, run in f.runs.items():
         if f.is_final and run["task"] in topics:
-            have = len(_items(f, run_id))
+            have = len(items(f, run_id))
             if last[run_id] < have:
                 yield problem("I22", f"{name}: run {run_id} has {have} events, {last[run_id]} came", run=run_id)
+    for o in f.occurrences:
+        if f.is_final and o.get("event") and o["task"] in topics and last[o["event"]] != 1:
+            yield problem("I22", f"{name}: the event of a decision about {o['due']} did not come", run=o["event"])
 
 
 def check_takeovers(f):
     """A dead node's runs are taken over in time, and nobody else's."""
     names = {node["name"] for node in f.nodes.values()}
     for run_id in f.runs:
-        for item in _items(f, run_id):
+        for item in items(f, run_id):
             if item["type"] != "attempt_taken_over":
                 continue
-            at, giver = _stamp(item["at"]), item.get("from")
+            at, giver = stamp(item["at"]), item.get("from")
             long_ago = [x for x in f.faults if x.get("node") in (giver, None) and x["at"] + 30 <= at <= (x.get("healed") or at) + 60]
             if giver in names and not long_ago:
                 yield problem("I7", f"run {run_id} was taken from {giver}, which was not dead", run=run_id)

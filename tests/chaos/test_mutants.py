@@ -7,6 +7,7 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import decisions  # noqa: E402
 import judge  # noqa: E402
 import mutants  # noqa: E402
 import scenarios  # noqa: E402
@@ -17,7 +18,7 @@ def test_mutant_applies(mutant):
     changed = mutant.apply(mutants.SOURCE)
     assert changed and all(text != path.read_text(encoding="utf-8") for path, text in changed.items())
     assert mutant.scene in scenarios.SCENES
-    known = pathlib.Path(judge.__file__).read_text(encoding="utf-8")
+    known = "".join(pathlib.Path(m.__file__).read_text(encoding="utf-8") for m in (judge, decisions)).replace("d.say(", "problem(")
     assert all(f'problem("{i}"' in known or f'"{i}" if' in known for i in [mutant.invariant, *mutant.also])
 
 

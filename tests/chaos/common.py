@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Takt authors
+"""What judge.py and decisions.py share: problems, the times of faults, what is said of runs."""
+from datetime import datetime
+
+LATE_S = 10.0        # a decision after its time, while an engine and the database are up
+SKEW_S = 0.002       # of two readings of one clock
+OUTAGES = ("postgres", "backend", "outage")
+
+
+def problem(invariant, what, **more):
+    return {"invariant": invariant, "what": what, **more}
+
+
+def windows(f, margin=0.0, kinds=None, node=None):
+    """Times in which something was down: (from, until)."""
+    return [(x["at"], (x.get("healed") or float("inf")) + margin) for x in f.faults
+            if (kinds is None or x["kind"] in kinds) and (node is None or x.get("node") == node)]
+
+
+def excused(spans, t, limit):
+    """By when what is due at t must be done: limit after it, or after the last of the faults that touch the wait."""
+    end = t + limit
+    for start, until in sorted(spans):
+        if until >= t and start <= end:
+            end = max(end, until + limit)
+    return end
+
+
+def stamp(text):
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def items(f, run_id):
+    return [item for row in f.events.get(run_id, []) for item in row["items"]]
