@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * Shared by schedule_def.c (reading), schedule_patch.c and schedule_plan.c: the two places in which
- * a document may say something, the spellings of a time as a table, and the settings as a table.
+ * Shared by schedule_def.c (reading), schedule_doc.c, schedule_setting.c, schedule_patch.c and
+ * schedule_plan.c: the two places in which a document may say something, the spellings of a time
+ * as a table, and the settings as a table.
  */
 #pragma once
 
@@ -73,5 +74,28 @@ enum schedule_setting_id {
 extern const struct schedule_spelling schedule_spellings[];
 extern const struct schedule_setting schedule_settings[SCHEDULE_SETTINGS];
 
+/* --- schedule_doc.c --- */
+
+/* A member; NULL also if it is null. */
+const json_t *schedule_member_of(const json_t *object, const char *name);
+/* What is said under a name, in either place; in both it must be the same. */
+int schedule_find(
+    const struct schedule_doc *d, const char *name, struct schedule_said *out, struct err *e);
+/* NULL and *e if it is no text. */
+const char *schedule_text_of(const struct schedule_said *s, struct err *e);
+/* The pointer without its last part. */
+const char *schedule_place(const struct schedule_said *s);
+/* Add to an error the pointer of what is said, and a remedy. */
+int schedule_bad_at(struct err *e, const struct schedule_said *s, const char *hint);
+int schedule_bad_twice(struct err *e, const struct schedule_said *a, const struct schedule_said *b);
+int schedule_bad_type(struct err *e, const struct schedule_said *s, const char *expected);
+
+/* --- schedule_setting.c --- */
+
+/* Under its own name or its alias. */
+int schedule_find_setting(const struct schedule_doc *d, const struct schedule_setting *set,
+    struct schedule_said *out, struct err *e);
+/* All settings, with their defaults, into out. */
+int schedule_read_settings(const struct schedule_doc *d, int64_t now, json_t *out, struct err *e);
 /* The settings as lib/when wants them, calendars left out. */
 int schedule_setting_when(const json_t *normal, struct when_setting *out, struct err *e);
