@@ -152,6 +152,15 @@ read_shared(struct request *r, json_t **normal, json_t **warnings, struct err *e
 	*normal = schedule_def_read(doc, now, e);
 	if (!*normal)
 		return NULL;
+	/* A task that says nothing is on demand; a schedule that says nothing is a mistake. */
+	if (strcmp(json_get_str(*normal, "kind", ""), "on_demand") == 0 &&
+	    !json_is_object(json_object_get(doc, "schedule"))) {
+		err_set(e, ERR_INVALID, "the schedule does not say when");
+		err_field(e, "/schedule");
+		err_hint(e, "%s",
+		    "For example {\"cron\": \"0 2 * * *\", \"timezone\": \"Europe/Berlin\"}.");
+		return NULL;
+	}
 	if (schedule_def_follows(*normal)) {
 		err_set(e, ERR_INVALID, "a shared schedule cannot follow another one");
 		err_field(e, "/schedule");
