@@ -36,6 +36,7 @@ enum engine_job {
 	JOB_RETRY,    /* queue retries whose time has come */
 	JOB_EXPIRE,   /* end runs that were not started in time */
 	JOB_SCHEDULE, /* decide about due times */
+	JOB_REPLAN,   /* compute next times anew */
 	JOB_RESCUE,   /* take over the runs of a dead node */
 	JOB_CLAIM,    /* take queued runs */
 	JOB_COUNT

@@ -21,6 +21,7 @@
 #include "daemon/queue/retry_due.h"
 #include "daemon/record/fence.h"
 #include "daemon/record/record.h"
+#include "daemon/schedule/replan.h"
 #include "daemon/schedule/schedule.h"
 
 #include "base/banned.h"
@@ -40,6 +41,7 @@ static const struct {
     [JOB_RETRY] = {"retry", retry_due_start, true, false},
     [JOB_EXPIRE] = {"expire", expire_start, true, false},
     [JOB_SCHEDULE] = {"schedule", schedule_start, true, false},
+    [JOB_REPLAN] = {"replan", replan_start, true, false},
     [JOB_RESCUE] = {"rescue", rescue_start, true, false},
     [JOB_CLAIM] = {"claim", claim_start, true, false},
 };

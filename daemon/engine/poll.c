@@ -12,6 +12,7 @@
 #include "daemon/dispatch/dispatch.h"
 #include "daemon/engine/engine.h"
 #include "daemon/engine/watch.h"
+#include "daemon/schedule/tzdata.h"
 #include "daemon/store/store.h"
 
 #include "base/banned.h"
@@ -26,6 +27,7 @@ static const struct {
 	enum engine_job job;
 } questions[] = {
     {"schedule_ms", JOB_SCHEDULE},
+    {"replan_ms", JOB_REPLAN},
     {"retry_ms", JOB_RETRY},
     {"expire_ms", JOB_EXPIRE},
     {"queued_ms", JOB_CLAIM},
@@ -85,6 +87,8 @@ on_answer(void *arg, const PGresult *res, const struct err *err)
 		else if (ms != INT64_MAX && (double)ms / 1000 < sleep_s)
 			sleep_s = (double)ms / 1000;
 	}
+	if (tzdata_look())
+		engine_want(e, JOB_REPLAN);
 	if (store_bool(res, 0, "has_commands"))
 		engine_want(e, JOB_COMMAND);
 }

@@ -26,6 +26,7 @@
 #include "daemon/main/parent.h"
 #include "daemon/main/roles.h"
 #include "daemon/store/store.h"
+#include "when/zone.h"
 
 #include "base/banned.h"
 
@@ -187,6 +188,7 @@ main(int argc, char **argv)
 	int rc;
 
 	open_standard_files();
+	zone_set_dir(getenv("TZDIR"));
 
 	/* 1 configuration */
 	parse_options(argc, argv, &o);

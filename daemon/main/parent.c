@@ -93,7 +93,7 @@ notify(const char *state)
 static bool
 is_kept(const char *variable)
 {
-	static const char *const prefixes[] = {"PATH=", "LANG=", "LC_", "TZ=", "PG",
+	static const char *const prefixes[] = {"PATH=", "LANG=", "LC_", "TZ=", "TZDIR=", "PG",
 	    "ASAN_OPTIONS=", "LSAN_OPTIONS=", "UBSAN_OPTIONS=" FAILPOINT_VARIABLES};
 
 	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)

@@ -59,8 +59,9 @@ want(const char *id, size_t n)
 
 	if (!wanted)
 		wanted = json_array();
-	json_array_foreach(wanted, i, value) if (json_string_length(value) == n &&
-		strncmp(json_string_value(value), id, n) == 0) return;
+	json_array_foreach(
+	    wanted, i, value) if (json_string_length(value) == n &&
+				  strncmp(json_string_value(value), id, n) == 0) return;
 	if (json_array_size(wanted) < LOAD_MAX)
 		json_array_append_new(wanted, json_stringn(id, n));
 }
@@ -148,8 +149,7 @@ take_one(const PGresult *res, int first)
 		days[i] = store_int(res, first + i, "day", 0);
 		reasons[i] = xasprintf("%s: %s", name, store_str(res, first + i, "reason"));
 	}
-	keep(&singles, key,
-	    calendar_new(name, (size_t)count, days, (const char *const *)reasons));
+	keep(&singles, key, calendar_new(name, (size_t)count, days, (const char *const *)reasons));
 	for (int i = 0; i < count; i++)
 		free(reasons[i]);
 	return n;

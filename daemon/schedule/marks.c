@@ -83,18 +83,19 @@ rule_of(const struct when_mark *m, const struct calendar *exclude)
 static bool
 is_more_of(const struct passed *p, const struct passed *next)
 {
-	return p->decision == next->decision && p->rule == next->rule &&
+	return p->decision == next->decision && strcmp(p->rule, next->rule) == 0 &&
 	       strcmp(p->reason, next->reason) == 0;
 }
 
 static bool
 put_skipped(struct rows *r, const struct passed *p)
 {
-	struct passed *last = &r->c->rows[r->c->row_count - 1];
+	struct passed *last;
 
 	if (!put_missed_before(r, p->due))
 		return false;
-	if (r->c->row_count > 0 && is_more_of(last, p)) {
+	last = r->c->row_count > 0 ? &r->c->rows[r->c->row_count - 1] : NULL;
+	if (last && is_more_of(last, p)) {
 		last->until = p->until;
 		last->n++;
 		return true;
@@ -132,8 +133,7 @@ catch_up_marks(
 	for (unsigned i = 0; i < CATCH_UP_STEPS && when_next_mark(w, &cursor, &m); i++) {
 		if (m.what == WHEN_FIRES || is_due_time(w, m.utc))
 			continue;
-		struct passed p = {
-		    skipped, rule_of(&m, exclude), m.reason, m.utc, m.utc, 1};
+		struct passed p = {skipped, rule_of(&m, exclude), m.reason, m.utc, m.utc, 1};
 		if (!put_skipped(&r, &p))
 			break;
 	}

@@ -86,12 +86,13 @@ is_of_row(const struct plan *p, const PGresult *res, int row, const struct zone 
 }
 
 static int
-read_setting(const PGresult *res, int row, enum when_kind *kind, struct when_setting *set,
-    struct err *e)
+read_setting(
+    const PGresult *res, int row, enum when_kind *kind, struct when_setting *set, struct err *e)
 {
 	int r = when_kind_parse(store_str(res, row, "kind"), kind, e);
 
-	if (r < 0 || (r = cron_gap_parse(store_str(res, row, "dst_gap"), &set->policy.gap, e)) < 0 ||
+	if (r < 0 ||
+	    (r = cron_gap_parse(store_str(res, row, "dst_gap"), &set->policy.gap, e)) < 0 ||
 	    (r = cron_fold_parse(store_str(res, row, "dst_fold"), &set->policy.fold, e)) < 0 ||
 	    (r = when_hit_parse(store_str(res, row, "on_hit"), &set->hit, e)) < 0)
 		return r;
@@ -202,9 +203,8 @@ plan_has_marks(struct plan *p, int64_t from, int64_t until)
 static enum catch_up_rule
 rule_of(const char *name)
 {
-	static const char *const names[] = {[CATCH_UP_LATEST] = "latest",
-	    [CATCH_UP_NONE] = "none",
-	    [CATCH_UP_ALL] = "all"};
+	static const char *const names[] = {
+	    [CATCH_UP_LATEST] = "latest", [CATCH_UP_NONE] = "none", [CATCH_UP_ALL] = "all"};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (strcmp(names[i], name) == 0)
@@ -219,7 +219,9 @@ plan_policy(const PGresult *res, int row)
 
 	return (struct catch_up_policy){
 	    .rule = rule_of(store_str(res, row, "catch_up")),
-	    .limit = limit < 1 ? 1 : limit > CATCH_UP_LIMIT_MAX ? CATCH_UP_LIMIT_MAX : (unsigned)limit,
+	    .limit = limit < 1                    ? 1
+		     : limit > CATCH_UP_LIMIT_MAX ? CATCH_UP_LIMIT_MAX
+						  : (unsigned)limit,
 	    .deadline_s = store_int(res, row, "catch_up_deadline_s", 0),
 	};
 }

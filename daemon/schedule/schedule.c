@@ -109,9 +109,11 @@ detail_of(const struct passed *p, const struct plan *plan, const struct catch_up
 	if (strcmp(p->rule, "catchup.deadline") == 0)
 		return json_pack("{sI}", "deadline_seconds", (json_int_t)policy->deadline_s);
 	if (strcmp(p->rule, "calendar.include") == 0)
-		return json_pack("{ssss}", "calendar", calendar_name(plan_include(plan)), "reason", p->reason);
+		return json_pack(
+		    "{ssss}", "calendar", calendar_name(plan_include(plan)), "reason", p->reason);
 	if (strcmp(p->rule, "calendar.exclude") == 0 && (colon = strstr(p->reason, ": ")))
-		return json_pack("{ss%ss}", "calendar", p->reason, (size_t)(colon - p->reason), "reason", colon + 2);
+		return json_pack("{ss%ss}", "calendar", p->reason, (size_t)(colon - p->reason),
+		    "reason", colon + 2);
 	return p->reason ? json_pack("{ss}", "reason", p->reason) : NULL;
 }
 

@@ -37,6 +37,12 @@ zones_get(const char *name)
 	return zone;
 }
 
+bool
+zones_refresh(void)
+{
+	return zone_refresh() > 0;
+}
+
 char *
 zones_unreadable(void)
 {
@@ -44,7 +50,6 @@ zones_unreadable(void)
 	const char *name;
 	json_t *value;
 
-	zone_refresh();
 	if (clock_monotonic_ms() > forgotten_at_ms) {
 		json_object_clear(names());
 		forgotten_at_ms = clock_monotonic_ms() + UNREADABLE_MS;

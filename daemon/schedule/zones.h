@@ -6,9 +6,14 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 struct zone;
+
+/* Let go of zones whose files are others by now; true if there are any. */
+bool zones_refresh(void);
 
 /* NULL: it cannot be read; the log says so once a minute. */
 const struct zone *zones_get(const char *name);
-/* ["name", …] of those, for a statement to leave out; malloc'ed. Also notices new files. */
+/* ["name", …] of those, for a statement to leave out; malloc'ed. */
 char *zones_unreadable(void);

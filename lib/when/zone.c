@@ -45,6 +45,34 @@ zone_name(const struct zone *z)
 	return z->name;
 }
 
+static void
+zone_path(const char *name, char path[512])
+{
+	snprintf(path, 512, "%s/%s", zone_dir, name);
+}
+
+uint64_t
+zone_fingerprint(const struct zone *z)
+{
+	return z->fingerprint;
+}
+
+const char *
+zone_data_version(char out[ZONE_VERSION_MAX + 1])
+{
+	static const char head[] = "# version ";
+	_cleanup_buf_ struct buf b = {0};
+	char path[512];
+
+	*out = '\0';
+	zone_path("tzdata.zi", path);
+	if (io_read_file(path, ZONE_FILE_MAX, &b, NULL) == 0 && b.n > 0 &&
+	    strncmp(b.p, head, strlen(head)) == 0)
+		snprintf(out, ZONE_VERSION_MAX + 1, "%.*s",
+		    (int)strcspn(b.p + strlen(head), " \r\n"), b.p + strlen(head));
+	return out;
+}
+
 /* Parts of letters, digits and + - _ joined by single slashes. No dot is legal, so none leads
  * upwards. */
 static bool
@@ -72,10 +100,15 @@ zone_free(struct zone *z)
 	free(z);
 }
 
-static void
-zone_path(const char *name, char path[512])
+/* FNV-1a. */
+static uint64_t
+fingerprint(const char *p, size_t n)
 {
-	snprintf(path, 512, "%s/%s", zone_dir, name);
+	uint64_t x = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < n; i++)
+		x = (x ^ (unsigned char)p[i]) * UINT64_C(0x100000001b3);
+	return x;
 }
 
 static int
@@ -88,6 +121,7 @@ load(const char *path, const struct stat *st, struct zone *z, struct err *e)
 		return r;
 	z->inode = st->st_ino;
 	z->mtime = st->st_mtim;
+	z->fingerprint = fingerprint(b.p, b.n);
 	return tzif_parse((const unsigned char *)b.p, b.n, z, e);
 }
 

@@ -16,6 +16,7 @@
 #include "base/err.h"
 
 #define ZONE_NAME_MAX 64
+#define ZONE_VERSION_MAX 31
 #define ZONE_DIR_DEFAULT "/usr/share/zoneinfo"
 
 struct zone;
@@ -54,6 +55,11 @@ const struct zone *zone_get(const char *name, struct err *e);
 const struct zone *zone_utc(void);
 /* As it was asked for. */
 const char *zone_name(const struct zone *z);
+
+/* Of the bytes of its file: another one means other rules, or the same told otherwise. */
+uint64_t zone_fingerprint(const struct zone *z);
+/* Which tzdata the folder holds, such as "2025b", as far as a file there says so; else "". */
+const char *zone_data_version(char out[ZONE_VERSION_MAX + 1]);
 
 /*
  * Forget cached zones whose file has another inode or change time by now, so that the next

@@ -31,6 +31,7 @@ struct zone {
 	char name[ZONE_NAME_MAX + 1];
 	ino_t inode;
 	struct timespec mtime;
+	uint64_t fingerprint; /* of the file's bytes */
 
 	size_t count; /* of when and type, strictly ascending */
 	int64_t *when;

@@ -6,6 +6,8 @@
 select
 	(select ceil(extract(epoch from min(s.next_fire_at) - now()) * 1000)::bigint
 	 from takt.schedule s where s.enabled and s.next_fire_at is not null) as schedule_ms,
+	case when exists (select from takt.schedule s where s.replan_from is not null
+		and (s.next_due_at is null or s.next_due_at > now() or not s.enabled)) then 0::bigint end as replan_ms,
 	(select ceil(extract(epoch from min(l.next_at) - now()) * 1000)::bigint
 	 from takt.live l where l.state = 'retry_wait') as retry_ms,
 	(select ceil(extract(epoch from min(l.expires_at) - now()) * 1000)::bigint

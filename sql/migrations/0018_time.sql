@@ -94,6 +94,33 @@ language sql stable as $$
 	where (u.schedule_id = p_schedule or u.shared_id = p_shared) and u.is_exclude = p_is_exclude
 $$;
 
+-- The zones that schedules name, and the rules (a fingerprint of the zone's file) by which their next times were
+-- computed; null: not looked at yet.
+create table takt.zone (
+	name         text primary key,
+	fingerprint  text,
+	changed_at   timestamptz
+);
+insert into takt.zone (name) select distinct zone from takt.schedule;
+create function takt.zone_of_schedule() returns trigger
+language plpgsql security definer set search_path = pg_catalog, takt, pg_temp as $$
+begin
+	insert into takt.zone (name) values (new.zone) on conflict do nothing;
+	return null;
+end $$;
+create function takt.zones_of_schedules() returns trigger
+language plpgsql security definer set search_path = pg_catalog, takt, pg_temp as $$
+begin
+	insert into takt.zone (name) select distinct n.zone from new_rows n on conflict do nothing;
+	return null;
+end $$;
+create trigger zone_of_schedule after update of zone on takt.schedule
+	for each row when (old.zone is distinct from new.zone) execute function takt.zone_of_schedule();
+create trigger zones_of_schedules after insert on takt.schedule
+	referencing new table as new_rows for each statement execute function takt.zones_of_schedules();
+grant select, update on takt.zone to takt_engine;
+grant select on takt.zone to takt_auditor, takt_gateway;
+
 -- A decision's own event, of those that make no run; and what it was decided by.
 alter table takt.occurrence
 	add column event_id  uuid,    -- its place among the events of the task (event_batch.run_ids); null: fired
