@@ -21,8 +21,8 @@
 
 #include "base/banned.h"
 
-#define FILES_EVERY_MS 10000
-#define TABLE_EVERY_MS 60000
+#define FILES_EVERY_MS 5000
+#define TABLE_EVERY_MS 20000
 #define SLICE 5000
 #define SLICE_TEXT "5000"
 

@@ -40,7 +40,8 @@ def uuid7():
 
 class Engine:
     def __init__(self, max_units=64, plugins=("plugins/hello", "tests/plugins"), executor=True, durable=False,
-                 executor_units=64):
+                 executor_units=64, environment=None):
+        self.environment = environment or {}
         self.max_units = max_units
         self.executor_units = executor_units
         self.plugins = plugins
@@ -76,7 +77,8 @@ class Engine:
 
     def _spawn(self, name, argv):
         with open(self.root / f"{name}.log", "ab") as log:
-            return subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+            return subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                                    env={**os.environ, **self.environment})
 
     def start_executor(self):
         argv = [str(BUILD / "takt-executor"), "--state", str(self.state), "--max-units", str(self.executor_units),
@@ -184,8 +186,9 @@ class Engine:
         rows = self.sql(text, *params)
         return rows[0][0] if rows else None
 
-    def task(self, task_type, parameters=None, target=None, cron=None, zone="UTC", enabled=True, **limits):
-        """A definition as the gateway normalises it."""
+    def task(self, task_type, parameters=None, target=None, cron=None, zone="UTC", enabled=True, schedule=None, **limits):
+        """A definition as the gateway normalises it. schedule: columns of takt.schedule, besides include and exclude: ids of
+        calendars."""
         task = str(uuid.uuid4())
         definition = {"name": f"{task_type}-{task[:8]}", "description": "", "task_type": task_type,
                       "cron_expression": cron, "timezone": zone, "enabled": enabled,
@@ -197,14 +200,43 @@ class Engine:
                       "parameters": {"type": task_type, **(parameters or {})}, "target": target}
         self.sql("insert into takt.task (id, org_id, name, task_type, enabled, definition) values (%s,%s,%s,%s,%s,%s)",
                  task, self.org, definition["name"], task_type, enabled, json.dumps(definition))
-        if cron:
-            self.sql("insert into takt.schedule (id, org_id, task_id, kind, expr, zone, enabled) "
-                     "values (%s,%s,%s,'cron',%s,%s,%s)", task, self.org, task, cron, zone, enabled)
+        if cron or schedule is not None:
+            self._schedule(task, {"kind": "cron", "expr": cron or "", "zone": zone, "enabled": enabled, **(schedule or {})})
         return task
+
+    def _schedule(self, task, columns):
+        calendars = [(c, is_exclude) for side, is_exclude in (("include", False), ("exclude", True))
+                     for c in columns.pop(side, ())]
+        row = {"id": task, "org_id": self.org, "task_id": task, "has_calendars": bool(calendars), **columns}
+        with self.owner.transaction():
+            self.sql(f"insert into takt.schedule ({', '.join(row)}) values ({', '.join(['%s'] * len(row))})", *row.values())
+            for calendar, is_exclude in calendars:
+                self.sql("insert into takt.schedule_calendar (org_id, schedule_id, calendar_id, is_exclude) values (%s,%s,%s,%s)",
+                         self.org, task, calendar, is_exclude)
+
+    def calendar(self, name, days):
+        """days: {date: reason}; returns its id."""
+        calendar = str(self.one("insert into takt.calendar (id, org_id, name, source) values (gen_random_uuid(), %s, %s, 'days') "
+                                "returning id", self.org, name))
+        self.calendar_days(calendar, days)
+        return calendar
+
+    def calendar_days(self, calendar, days):
+        """Other days, as the gateway puts them: who uses it is planned anew."""
+        with self.owner.transaction():
+            self.sql("delete from takt.calendar_day where calendar_id = %s", calendar)
+            for day, reason in days.items():
+                self.sql("insert into takt.calendar_day (calendar_id, org_id, day, reason) values (%s,%s,%s,%s)", calendar, self.org,
+                         day, reason)
+            self.sql("update takt.calendar set version = version + 1 where id = %s", calendar)
+            self.sql("update takt.schedule s set replan_from = now(), next_due_at = case when next_due_at <= now() then next_due_at end, "
+                     "next_fire_at = case when next_due_at <= now() then next_fire_at end "
+                     "where id in (select schedule_id from takt.schedule_calendar where calendar_id = %s)", calendar)
+        self.sql("notify takt_schedule")
 
     def due(self, task, when):
         """Set the schedule's next time; `when` is an SQL expression. Returns it: the engine may move on at once."""
-        due = self.one(f"update takt.schedule set (next_due_at, next_fire_at) = ({when}, {when}) where task_id = %s returning next_due_at", task)
+        due = self.one(f"update takt.schedule set (next_due_at, next_fire_at) = ({when}, {when} + jitter_off_s * interval '1 s') where task_id = %s returning next_due_at", task)
         self.sql("notify takt_schedule")
         return due
 
