@@ -303,10 +303,18 @@ static const struct when_ops ops_of[WHEN_ON_DEMAND + 1] = {
 
 /* --- all kinds --- */
 
+size_t
+when_text_max(enum when_kind kind)
+{
+	return kind == WHEN_RRULE                           ? WHEN_RRULE_TEXT_MAX
+	       : kind == WHEN_TIMES || kind == WHEN_ORDINAL ? WHEN_TIMES_TEXT_MAX
+							    : WHEN_TEXT_MAX;
+}
+
 static int
 check_size(enum when_kind kind, const char *text, struct err *e)
 {
-	size_t max = kind == WHEN_RRULE ? WHEN_RRULE_TEXT_MAX : WHEN_TEXT_MAX;
+	size_t max = when_text_max(kind);
 
 	if (strnlen(text, max + 1) <= max)
 		return 0;

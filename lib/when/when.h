@@ -19,6 +19,8 @@
 #include "when/local.h"
 
 #define WHEN_TEXT_MAX 256
+#define WHEN_TIMES_TEXT_MAX \
+	768 /* TIMES_MAX times of day as anybody may write them, and their days */
 #define WHEN_RRULE_TEXT_MAX 4096
 /* A calendar moves an occurrence by this many days at most; with no business day so near it is
  * skipped. */
@@ -69,6 +71,8 @@ struct when_occurrence {
 /* "cron", "every", "times", "window", "ordinal", "rrule", "once", "on_demand". */
 int when_kind_parse(const char *s, enum when_kind *out, struct err *e);
 const char *when_kind_name(enum when_kind kind);
+/* How long a text of it may be. */
+size_t when_text_max(enum when_kind kind);
 /* "skip", "next_business_day", "previous_business_day". */
 int when_hit_parse(const char *s, enum when_hit *out, struct err *e);
 

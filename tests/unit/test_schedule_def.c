@@ -11,6 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "base/jsonx.h"
 
 #include "daemon/gateway/schedule_def.h"
@@ -205,6 +206,38 @@ spellings(_unused_ void **state)
 }
 
 static void
+assert_words(const char *doc, const char *words, const struct err *e)
+{
+	_cleanup_free_ char *copy = strdup(words);
+	char *rest = copy, *word;
+
+	while ((word = strsep(&rest, "|")))
+		if (!strstr(e->message, word) && !strstr(e->hint, word))
+			fail_msg("%s: \"%s\" is not in: %s (%s)", doc, word, e->message, e->hint);
+}
+
+/* As many times of day as a schedule may have, in the longest spelling there is; and one more. */
+static void
+many_times(_unused_ void **state)
+{
+	_cleanup_json_ json_t *doc = json_pack("{s:[]}", "trigger_times"), *normal = NULL;
+	json_t *list = json_object_get(doc, "trigger_times");
+	struct err e = ERR_INIT;
+
+	for (int i = 0; i < 64; i++) {
+		_cleanup_free_ char *time = xasprintf(" %02d:%02d:07", i / 3, i % 3 * 20);
+
+		json_array_append_new(list, json_string(time));
+	}
+	normal = read_ok(doc);
+	assert_stays("64 times", normal);
+	json_array_append_new(list, json_string("23:00"));
+	assert_null(schedule_def_read(doc, 0, &e));
+	assert_string_equal(e.field, "/trigger_times");
+	assert_words("65 times", "64", &e);
+}
+
+static void
 followers(_unused_ void **state)
 {
 	static const char *const docs[] = {"{'name':'t','schedule':'nightly'}",
@@ -224,17 +257,6 @@ followers(_unused_ void **state)
 struct bad {
 	const char *doc, *pointer, *words; /* words: in the message or the hint, joined by | */
 };
-
-static void
-assert_words(const char *doc, const char *words, const struct err *e)
-{
-	_cleanup_free_ char *copy = strdup(words);
-	char *rest = copy, *word;
-
-	while ((word = strsep(&rest, "|")))
-		if (!strstr(e->message, word) && !strstr(e->hint, word))
-			fail_msg("%s: \"%s\" is not in: %s (%s)", doc, word, e->message, e->hint);
-}
 
 static void
 refusals(_unused_ void **state)
@@ -615,10 +637,11 @@ fini(_unused_ void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(spellings), cmocka_unit_test(followers),
-	    cmocka_unit_test(refusals), cmocka_unit_test(patches),
-	    cmocka_unit_test(patches_of_the_whole), cmocka_unit_test(enabled),
-	    cmocka_unit_test(plans), cmocka_unit_test(plans_name_their_calendars)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(spellings),
+	    cmocka_unit_test(many_times), cmocka_unit_test(followers), cmocka_unit_test(refusals),
+	    cmocka_unit_test(patches), cmocka_unit_test(patches_of_the_whole),
+	    cmocka_unit_test(enabled), cmocka_unit_test(plans),
+	    cmocka_unit_test(plans_name_their_calendars)};
 
 	return cmocka_run_group_tests(tests, NULL, fini);
 }

@@ -398,7 +398,7 @@ test_errors(void **state)
 	assert_null(when_new(WHEN_ONCE, "+90m", &set, &e));
 	assert_null(when_new(WHEN_ONCE, "2026-12-01 02:00", &set, &e));
 	for (kind = WHEN_CRON; kind <= WHEN_ON_DEMAND; kind++) {
-		size_t n = kind == WHEN_RRULE ? WHEN_RRULE_TEXT_MAX : WHEN_TEXT_MAX;
+		size_t n = when_text_max(kind);
 
 		memset(longer, ' ', sizeof(longer));
 		longer[n + 1] = 0;
