@@ -314,6 +314,10 @@ def test_netdefense_shared_schedule(t):
     assert status == 409 and tasks[0]["name"] in json.dumps(answer)
     t.post("/schedules/maintenance/disable", None, 200)
     assert [t.task(task["id"])["next_run_at"] for task in tasks] == [None, None]
+    t.post("/schedules/maintenance/enable", None, 200)
+    for task in tasks:
+        wait_until(lambda: t.due(task["id"]) == first(1, after, t.now())[0], 30, "the next time")
+        t.quiet(task["id"])
     assert shared["name"] == "maintenance"
 
 
