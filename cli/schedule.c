@@ -51,14 +51,12 @@ static int
 say_int(json_t *to, const struct said *s, const char *text)
 {
 	size_t digits = strspn(text, "0123456789");
+	char field[40];
 
-	if (strcmp(text, "none") == 0) {
-		json_object_set_new(to, s->member, json_null());
-		return CLI_OK;
-	}
+	snprintf(field, sizeof(field), "--%s", s->flag);
 	if (!digits || digits > 9 || text[digits])
 		return cli_refuse(
-		    s->flag, "Give a whole number, or none.", "'%.40s' is not a number", text);
+		    field, "Give a whole number, or none.", "'%.40s' is not a number", text);
 	json_object_set_new(to, s->member, json_integer(strtol(text, NULL, 10)));
 	return CLI_OK;
 }
@@ -68,37 +66,38 @@ static int
 say_time(json_t *to, const struct said *s, const char *text)
 {
 	const struct zone *zone;
+	char stamp[32], field[40];
 	int64_t utc;
-	char stamp[32];
-	int code;
+	int code = moment_zone("--zone", json_get_str(to, "timezone", "UTC"), &zone);
 
-	if (strcmp(text, "none") == 0) {
-		json_object_set_new(to, s->member, json_null());
-		return CLI_OK;
-	}
-	code = moment_zone("--zone", json_get_str(to, "timezone", "UTC"), &zone);
+	snprintf(field, sizeof(field), "--%s", s->flag);
 	if (!code)
-		code = moment_parse(s->flag, text, zone, &utc);
+		code = moment_parse(field, text, zone, &utc);
 	if (!code)
 		json_object_set_new(to, s->member, json_string(when_format_rfc3339(utc, stamp)));
 	return code;
 }
 
+/* "none" takes a value away. */
 static int
 say(json_t *to, const struct said *s, const json_t *value)
 {
 	const char *text = json_string_value(value);
 
+	if (s->kind == SAID_LIST)
+		text = json_string_value(json_array_get(value, 0));
+	if (s->kind != SAID_STR && strcmp(text, "none") == 0) {
+		json_object_set_new(
+		    to, s->member, s->kind == SAID_LIST ? json_array() : json_null());
+		return CLI_OK;
+	}
 	switch (s->kind) {
 	case SAID_INT:
 		return say_int(to, s, text);
 	case SAID_TIME:
 		return say_time(to, s, text);
 	case SAID_LIST:
-		/* --skip-calendar none takes all away. */
-		text = json_string_value(json_array_get(value, 0));
-		json_object_set_new(to, s->member,
-		    strcmp(text, "none") == 0 ? json_array() : json_deep_copy(value));
+		json_object_set_new(to, s->member, json_deep_copy(value));
 		return CLI_OK;
 	default:
 		json_object_set_new(to, s->member, json_string(text));
