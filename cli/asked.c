@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* Questions about time that the server answers: preview, why, occurrences, forecast. */
+/* Questions about a task's times that the server answers: preview, why, occurrences. */
 #include "cli/commands.h"
 
 #include <stdio.h>
@@ -13,43 +13,13 @@
 #include "cli/marks.h"
 #include "cli/moment.h"
 #include "cli/print.h"
+#include "cli/query.h"
 #include "cli/resolve.h"
 
 #include "when/stamp.h"
 #include "when/zone.h"
 
 #include "base/banned.h"
-
-/* Adds "?name=value" or "&name=value". */
-static void
-add_query(struct buf *path, const char *name, const char *value)
-{
-	_cleanup_free_ char *escaped = value ? api_escape(value) : NULL;
-
-	if (escaped)
-		buf_addf(path, "%c%s=%s", strchr(path->p, '?') ? '&' : '?', name, escaped);
-}
-
-/* A time of a flag as the API takes it. Local ones are on the clock of --zone. */
-static int
-add_time(struct buf *path, const struct args *a, const char *flag, const char *name)
-{
-	_cleanup_free_ char *field = xasprintf("--%s", flag);
-	const char *text = arg_str(a, flag);
-	const struct zone *zone;
-	char stamp[32];
-	int64_t utc;
-	int code;
-
-	if (!text)
-		return CLI_OK;
-	code = moment_zone("--zone", arg_str(a, "zone"), &zone);
-	if (!code)
-		code = moment_parse(field, text, zone, &utc);
-	if (!code)
-		add_query(path, name, when_format_rfc3339(utc, stamp));
-	return code;
-}
 
 /* "/tasks/ID" and tail. */
 static int
@@ -73,8 +43,8 @@ cmd_task_preview(struct cli *c, const struct args *a)
 
 	if (code)
 		return code;
-	add_query(&path, "count", count ? count : "5");
-	add_query(&path, "zone", arg_str(a, "zone"));
+	query_add(&path, "count", count ? count : "5");
+	query_add(&path, "zone", arg_str(a, "zone"));
 	code = api_get(c, path.p, &r);
 	if (code)
 		return code;
@@ -106,14 +76,14 @@ add_at(struct buf *path, const char *text, const char *zone_name)
 	int code;
 
 	if (*text != '+' && !zone_name) {
-		add_query(path, "at", text);
+		query_add(path, "at", text);
 		return CLI_OK;
 	}
 	code = moment_zone("--zone", zone_name, &zone);
 	if (!code)
 		code = moment_parse("TIME", text, zone, &utc);
 	if (!code)
-		add_query(path, "at", when_format_rfc3339(utc, stamp));
+		query_add(path, "at", when_format_rfc3339(utc, stamp));
 	return code;
 }
 
@@ -202,40 +172,14 @@ cmd_task_occurrences(struct cli *c, const struct args *a)
 	if (!code)
 		code = task_path(c, a->pos[0], "/occurrences", &path);
 	if (!code)
-		code = add_time(&path, a, "from", "since");
+		code = query_add_time(&path, a, "from", "since");
 	if (!code)
-		code = add_time(&path, a, "to", "until");
+		code = query_add_time(&path, a, "to", "until");
 	if (code)
 		return code;
-	add_query(&path, "decision", arg_str(a, "decision"));
+	query_add(&path, "decision", arg_str(a, "decision"));
 	code = api_list(c, path.p, max, &items);
 	if (!code)
 		print_table(c, items, cols);
 	return code;
-}
-
-int
-cmd_forecast(struct cli *c, const struct args *a)
-{
-	static const struct column cols[] = {{"DUE (UTC)", "due_at", COL_TIME}, {"TASK", "task"},
-	    {"LOCAL", "local"}, {"MARKS", "marks", COL_LIST}, {0}};
-	_cleanup_reply_ struct reply r = {0};
-	_cleanup_buf_ struct buf path = {0};
-	int code;
-
-	buf_adds(&path, "/forecast");
-	code = add_time(&path, a, "from", "from");
-	if (!code)
-		code = add_time(&path, a, "to", "to");
-	if (code)
-		return code;
-	add_query(&path, "limit", arg_str(a, "limit"));
-	code = api_get(c, path.p, &r);
-	if (code)
-		return code;
-	if (c->is_json)
-		print_json(r.json);
-	else
-		print_table(c, json_object_get(r.json, "items"), cols);
-	return CLI_OK;
 }

@@ -22,6 +22,7 @@ CMD(cmd_task_next);
 CMD(cmd_task_preview);
 CMD(cmd_task_occurrences);
 CMD(cmd_why);
+/* forecast.c */
 CMD(cmd_forecast);
 /* schedule.c */
 CMD(cmd_schedule_list);

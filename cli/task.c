@@ -64,7 +64,10 @@ static void
 print_task(struct cli *c, const json_t *t)
 {
 	static const struct column cols[] = {{"name", "name"}, {"id", "id"}, {"type", "task_type"},
-	    {"about", "description"}, {"cron", "cron_expression"}, {"zone", "timezone"},
+	    {"about", "description"}, {"follows", "schedule.name"}, {"kind", "schedule.kind"},
+	    {"schedule", "schedule.expr"}, {"zone", "timezone"},
+	    {"not on days of", "schedule.exclude", COL_LIST},
+	    {"only on days of", "schedule.include", COL_LIST}, {"catch-up", "schedule.catch_up"},
 	    {"enabled", "enabled", COL_YES}, {"retries", "max_retries"},
 	    {"retry delay", "retry_delay_seconds"}, {"timeout", "timeout_seconds"},
 	    {"overlap", "overlap"}, {"parameters", "parameters"}, {"revision", "revision"}, {0}};
@@ -115,11 +118,26 @@ cmd_task_check(struct cli *c, const struct args *a)
 	return CLI_OK;
 }
 
+/* In one cell: the expression, with its kind if it is not cron, or the schedule that is followed. */
+static json_t *
+schedule_text(const json_t *task)
+{
+	const json_t *s = json_object_get(task, "schedule");
+	const char *name = json_get_str(s, "name", NULL), *kind = json_get_str(s, "kind", "cron"),
+		   *expr = json_get_str(s, "expr", json_get_str(task, "cron_expression", ""));
+
+	if (name)
+		return json_sprintf("as %s", name);
+	if (strcmp(kind, "on_demand") == 0)
+		return json_string("");
+	return strcmp(kind, "cron") == 0 ? json_string(expr) : json_sprintf("%s %s", kind, expr);
+}
+
 int
 cmd_task_list(struct cli *c, const struct args *a)
 {
 	static const struct column cols[] = {{"NAME", "name"}, {"TYPE", "task_type"},
-	    {"CRON", "cron_expression"}, {"ZONE", "timezone"}, {"ENABLED", "enabled", COL_YES},
+	    {"SCHEDULE", "says"}, {"ZONE", "timezone"}, {"ENABLED", "enabled", COL_YES},
 	    {"NEXT (UTC)", "next_run_at", COL_TIME}, {"NEXT (ZONE)", "next_local"},
 	    {"LAST (UTC)", "last_run_at", COL_TIME}, {"ID", "id"}, {0}};
 	const char *type = arg_str(a, "type");
@@ -137,6 +155,7 @@ cmd_task_list(struct cli *c, const struct args *a)
 		{
 			char local[64];
 
+			json_object_set_new(one, "says", schedule_text(one));
 			json_object_set_new(one, "next_local",
 			    json_string(print_zone_time(json_get_str(one, "next_run_at", NULL),
 				json_get_str(one, "timezone", NULL), local)));
@@ -229,6 +248,13 @@ cmd_task_delete(struct cli *c, const struct args *a)
 	return call(c, a->pos[0], "DELETE", "", &r);
 }
 
+static bool
+is_on_demand(const json_t *preview)
+{
+	return strcmp(json_get_str(json_object_get(preview, "schedule"), "kind", ""),
+		   "on_demand") == 0;
+}
+
 int
 cmd_task_next(struct cli *c, const struct args *a)
 {
@@ -245,9 +271,7 @@ cmd_task_next(struct cli *c, const struct args *a)
 		return CLI_OK;
 	}
 	if (!json_array_size(json_object_get(r.json, "next")))
-		fputs(
-		    json_get_str(r.json, "cron_expression", NULL) ? "never\n" : "on demand only\n",
-		    stderr);
+		fputs(is_on_demand(r.json) ? "on demand only\n" : "never\n", stderr);
 	else if (!json_get_bool(r.json, "enabled", 1))
 		fputs("takt: the task is disabled: these times will pass unused\n", stderr);
 	print_times(json_object_get(r.json, "next"), json_get_str(r.json, "timezone", "UTC"));
