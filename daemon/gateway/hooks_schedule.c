@@ -132,6 +132,11 @@ schedule_warnings(const json_t *known, const json_t *doc, const json_t *normal, 
 		warn(out, pointer_of_when(doc), json_string("nothing is ever due by this schedule"),
 		    "Its times are over, or ruled out by effective_from, effective_until, its "
 		    "calendars or the calendar of the world.");
+	if (whole != normal && !json_get_bool(json_object_get(known, "shared"), "enabled", 1))
+		warn(out, "/schedule",
+		    json_sprintf("the schedule \"%s\" is disabled, so nothing is due",
+			schedule_def_follows(normal)),
+		    "Enable it: POST /schedules/{name}/enable.");
 	warn_calendars(known, doc, whole, "include", now_utc, next, out);
 	warn_calendars(known, doc, whole, "exclude", now_utc, next, out);
 	return out;
