@@ -4,6 +4,7 @@
 import datetime
 import json
 import pathlib
+import subprocess
 import sys
 import threading
 
@@ -11,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from gateway import Rig, uuid7  # noqa: E402
+from pg import BUILD, wait_until  # noqa: E402
 
 NORMAL = {"kind": "cron", "expr": "0 2 * * *", "timezone": "UTC", "dst_gap": "run_at_gap_end", "dst_fold": "first",
           "effective_from": None, "effective_until": None, "include": [], "exclude": [], "on_hit": "skip",
@@ -656,3 +658,94 @@ def test_viewers_read(rig):
         assert rig.get(path, viewer).status_code == 200
     assert rig.request("DELETE", "/calendars/holidays", viewer).status_code == 403
     assert rig.get(f"/tasks/{uuid7()}/preview", viewer).status_code == 404
+
+
+# With a real engine -------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def both():
+    """The gateway and an engine on one database; no executor, so runs wait."""
+    with Rig() as r:
+        root = pathlib.Path(r.root, "engine")
+        (root / "state").mkdir(parents=True, mode=0o700)
+        (root / "taktd.conf").write_text(f'state_dir = "{root}/state"\nnode_name = "real"\ndb = "{r.pg.conninfo}"\nlisten = "127.0.0.1:1"\n'
+                                         'roles = {engine}\nauto_migrate = false\nplatform_dirs = {}\n', encoding="utf-8")
+        with open(root / "log", "ab") as log:
+            engine = subprocess.Popen([str(BUILD / "taktd"), "-x", "engine", "-c", str(root / "taktd.conf")], stdout=log, stderr=log,
+                                      stdin=subprocess.DEVNULL, start_new_session=True)
+        try:
+            wait_until(lambda: r.pg.sql("select 1 from takt.node where name = 'real'"), what="the engine")
+            yield r
+            assert engine.poll() is None, (root / "log").read_text(encoding="utf-8")[-3000:]
+        finally:
+            engine.terminate()
+            try:
+                engine.wait(30)
+            except subprocess.TimeoutExpired:
+                engine.kill()
+                engine.wait()
+
+
+def planned(rig, task):
+    """The next due time once the engine has computed it."""
+    wait_until(lambda: row(rig, task)["replan_from"] is None, what="the engine to plan")
+    return row(rig, task)["next_due_at"]
+
+
+def test_the_engine_plans_what_the_preview_says(both):
+    admin = both.token("admin")
+    put_days(both, "closed", ["2090-01-01"])
+    shared(both, "planned", {"cron": "15 4 * * *", "timezone": "Europe/Berlin", "exclude": ["closed"]})
+    tasks = [both.task(f"planned {i}", schedule="planned") for i in range(3)]
+    own = both.task("planned alone", schedule={"times": "04:15", "timezone": "Europe/Berlin", "exclude": ["closed"]})
+
+    def agree():
+        for t in tasks + [own]:
+            due = planned(both, t)
+            says = both.get(f"/tasks/{t}/preview?count=1", admin).json()
+            assert due.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") == says["next"][0], (t, due)
+            assert both.get(f"/tasks/{t}", admin).json()["next_run_at"].startswith(says["next"][0][:19])
+        return {row(both, t)["next_due_at"] for t in tasks}
+    before = agree()
+    days = [(now(both) + datetime.timedelta(days=d)).date().isoformat() for d in range(4)]
+    put_days(both, "closed", days)
+    moved = agree()
+    assert len(moved) == 1 and moved != before and (moved.pop() - before.pop()).days >= 3
+    assert put(both, "/schedules/planned", {"schedule": {"every": "1h"}}, If_Match="*").status_code == 200
+    agree_after = {planned(both, t) for t in tasks}
+    assert len(agree_after) == 1 and (agree_after.pop() - now(both)).total_seconds() <= 3600
+
+
+def test_nothing_of_the_pause_runs_unless_asked(both):
+    admin = both.token("admin")
+    shared(both, "every second", {"every": "1s", "catch_up": "all", "catch_up_limit": 1000})
+    tasks = [both.task(f"second {i}", schedule="every second", overlap="parallel") for i in range(2)]
+
+    def dues(task):
+        return [d for d, in both.pg.sql("select due_at from takt.occurrence where task_id = %s order by due_at", (task,))]
+    wait_until(lambda: all(len(dues(t)) > 1 for t in tasks), what="some runs")
+    both.post("/schedules/every second/disable", admin)
+    off = now(both)
+    wait_until(lambda: (now(both) - off).total_seconds() > 3, what="three seconds")
+    assert all(d < off for t in tasks for d in dues(t))
+    both.post("/schedules/every second/enable", admin)
+    on = now(both)
+    wait_until(lambda: all(dues(t)[-1] > on for t in tasks), what="runs again")
+    assert not [d for t in tasks for d in dues(t) if off < d < on]
+    both.post("/schedules/every second/disable", admin)
+    off = now(both)
+    wait_until(lambda: (now(both) - off).total_seconds() > 3, what="three seconds")
+    both.post("/schedules/every second/enable?backfill=true", admin)
+    wait_until(lambda: all(len([d for d in dues(t) if off < d < off + datetime.timedelta(seconds=3)]) >= 2 for t in tasks), what="the back-fill")
+    both.post("/schedules/every second/disable", admin)
+
+
+def test_backfill_of_one_task_follows_its_catch_up(both):
+    admin = both.token("admin")
+    task = both.task("one filled", schedule={"every": "1m", "catch_up": "latest"}, overlap="parallel")
+    both.post(f"/tasks/{task}/disable", admin)
+    both.pg.sql("update takt.schedule set disabled_at = now() - interval '10 minutes', anchor = anchor - interval '1 hour' where id = %s", (task,))
+    both.post(f"/tasks/{task}/enable?backfill=true", admin)
+    wait_until(lambda: row(both, task)["next_due_at"] > now(both), what="the engine to catch up")
+    rows = both.pg.sql("select decision, n from takt.occurrence where task_id = %s order by due_at", (task,))
+    assert rows[-1] == ("fired", 1) and [r[0] for r in rows].count("fired") == 1 and sum(n for d, n in rows if d == "missed") in (8, 9), rows
