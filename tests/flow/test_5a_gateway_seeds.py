@@ -244,6 +244,30 @@ def test_easytask_schedules(t, name):
 def test_easytask_inactive_is_disabled(t):
     task = t.create({"timezone": "US/Eastern", "active": False, "day_of_week": "1111111", "trigger_times": "08:30"})
     assert task["enabled"] is False and t.task(task["id"])["next_run_at"] is None
+    for is_active in (True, False):
+        status, task = t.dev.api("PATCH", f"/tasks/{task['id']}", {"active": is_active}, headers={"If-Match": "*"})
+        assert status == 200 and task["enabled"] is is_active and bool(task["next_run_at"]) is is_active
+
+
+@pytest.mark.parametrize("said, kind, after", [
+    ({"day_of_week": "1111100", "trigger_times": "22:00"}, "times", daily("US/Eastern", ["22:00"], "1111100")),
+    ({"ordinal_day": "last friday of every month", "trigger_times": "20:00"}, "ordinal",
+     daily("US/Eastern", ["20:00"], is_day=nth("last", "friday"))),
+], ids=["weekdays", "ordinal"])
+def test_easytask_group_is_a_shared_schedule(t, said, kind, after):
+    """Tasks of a group take zone, days and times from it; an inactive group stops all, and none that was stopped by itself
+    goes on when the group does."""
+    t.post("/schedules", {"name": f"group of {kind}", "timezone": "US/Eastern", **said})
+    tasks = [t.create({"schedule": f"group of {kind}", **more}) for more in ({}, {"active": False})]
+    for task in tasks:
+        assert t.preview(task["id"]) == first(5, after, t.now())
+    assert [bool(t.task(task["id"])["next_run_at"]) for task in tasks] == [True, False]
+    t.post(f"/schedules/group of {kind}/disable", None, 200)
+    assert [t.due(task["id"]) for task in tasks] == [None, None]
+    t.post(f"/schedules/group of {kind}/enable", None, 200)
+    wait_until(lambda: t.due(tasks[0]["id"]) == first(1, after, t.now())[0], 30, "the next time")
+    assert t.due(tasks[1]["id"]) is None
+    t.quiet(tasks[0]["id"])
 
 
 def test_easytask_calendar_skips_its_days(t):
@@ -368,6 +392,7 @@ def test_fires_when_it_is_due(t, said, after):
     assert due in (past[-1], first(1, after, past[-1])[0]) and due <= t.now()
     assert wait_until(lambda: t.due(task["id"]) == first(1, after, t.last_fired(task["id"]))[0], 30, "the next due time")
     assert t.finished(run)[0] == "completed"
+    assert t.task(task["id"])["last_run_at"] is not None
     t.quiet(task["id"])
 
 
@@ -447,6 +472,15 @@ def test_refused(t, name):
     check = t.dev.api("POST", "/tasks:check", {"name": "x", "task_type": "hello", **said})
     assert check[1]["errors"][0]["pointer"] == pointer
     assert t.sql("select count(*) from takt.task") == tasks
+
+
+def test_the_command_line_takes_and_refuses_the_same(t):
+    doc = {"name": "by hand", "task_type": "hello", **EASYTASK["hourly window"][0]}
+    task = json.loads(t.dev.ok("task", "create", "-", "-o", "json", input=json.dumps(doc)))
+    assert (task["schedule"]["kind"], task["schedule"]["expr"]) == ("window", "09:00-17:00-60 1111100")
+    t.quiet(task["id"])
+    p = t.dev.takt("task", "check", "-", input=json.dumps({**doc, "day_of_week": "111110"}))
+    assert p.returncode and "day_of_week" in p.stderr and "'111110' at position 1" in p.stderr and "Monday first" in p.stderr
 
 
 def test_never_is_legal(t):
