@@ -20,7 +20,11 @@ payload_head(const struct fact *f, json_t *item, int64_t number)
 	_cleanup_json_ json_t *j = json_copy(item);
 	char *text;
 
-	json_object_set_new(j, "run_id", json_string(f->run));
+	/* A decision that made no run has an id of its own where a run's would be. */
+	bool is_decision = strncmp(json_get_str(item, "type", ""), "occurrence_", 11) == 0;
+	json_object_set_new(j, "run_id", is_decision ? json_null() : json_string(f->run));
+	if (is_decision)
+		json_object_set_new(j, "event_id", json_string(f->run));
 	json_object_set_new(j, "task_id", json_string(f->task));
 	json_object_set_new(j, "seq", json_integer(number));
 	text = json_text(j);

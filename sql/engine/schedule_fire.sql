@@ -12,7 +12,8 @@ with me as materialized (
 	select n.no, n.incarnation, takt.uuid_v7() as batch, coalesce((select max(e.feed_last) from takt.event_batch e
 		where e.node_no = n.no and e.incarnation = n.incarnation), 0) as feed,
 		format('[{"type":"task_created","severity":"info","state":"queued","trigger":"schedule","actor":"","at":%s',
-			to_json(to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))) as head
+			to_json(to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))) as head,
+		to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at
 	from takt.node n where n.id = $1::uuid
 ), asked as materialized (
 	select a.place::tid as place, a.id, a.was::timestamptz as was, a.version, to_timestamp(a.next) as next, a.rule,
@@ -59,15 +60,18 @@ with me as materialized (
 		select l.run_id from takt.live l where l.task_id = m.task_id and not l.queue_depth
 			and (l.state <> 'queued' or l.attempt > 0)) end as busy offset 0) b
 ), passed_over as (
-	insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule, until_at, n, detail)
-	select s.task_id, p.due, p.id, s.org_id, p.decision, p.rule, p.until_at, p.n, p.detail
+	insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule, until_at, n, detail, event_id)
+	select s.task_id, p.due, p.id, s.org_id, p.decision, p.rule, p.until_at, p.n, p.detail,
+		takt.decision_event_id((select batch from me))
 	from passed p cross join lateral (select s.task_id, s.org_id from takt.schedule s where s.id = p.id offset 0) s
 	where (p.id in (select m.id from moved m)) is true
 	on conflict do nothing
+	returning *
 ), decided as (
-	insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule, run_id, detail)
+	insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule, run_id, event_id, detail)
 	select task_id, due, id, org_id, case when skip_rule is null then 'fired' else 'skipped' end,
 		coalesce(skip_rule, 'due'), case when skip_rule is null then run_id end,
+		case when skip_rule is not null then takt.decision_event_id((select batch from me)) end,
 		case when late_s is not null or skip_rule like 'overlap.%' or overlap = 'replace' and cardinality(busy) > 0 then
 			jsonb_strip_nulls(jsonb_build_object('late_s', late_s,
 				'limit', case when skip_rule in ('overlap.queue_full', 'overlap.parallel_full') then coalesce(at_most, 1) end,
@@ -76,10 +80,10 @@ with me as materialized (
 					then to_jsonb(busy) end)) end
 	from ready where due is not null
 	on conflict do nothing
-	returning run_id
+	returning *
 ), fired as materialized (
 	-- `is true`: a hashed look-up; as a join it would go through all for each.
-	select r.*, row_number() over (order by r.org_id, r.run_id) as nth from ready r
+	select r.* from ready r
 	where (r.run_id in (select d.run_id from decided d)) is true
 ), made as (
 	insert into takt.run (id, org_id, code, task_id, task_revision, task_name, task_type, trigger,
@@ -102,16 +106,27 @@ with me as materialized (
 	where f.overlap = 'replace' and not exists (select from takt.command c
 		where c.run_id = b.run_id and c.kind = 'run.cancel' and c.decided_at is null)
 	returning id
+), item as (
+	select f.org_id, f.run_id, f.task_id, (me.head || ',"task_name":' || to_json(f.name) || ',"task_type":' || to_json(f.task_type)
+			|| ',"code":' || to_json(f.code) || ',"due_at":"' || to_char(f.due at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+			|| '"}]')::json as items
+	from fired f, me
+	union all
+	-- What makes no run has an element under an id of its own.
+	select o.org_id, o.event_id, o.task_id, json_build_array(jsonb_strip_nulls(jsonb_build_object(
+		'type', 'occurrence_' || o.decision, 'severity', case when o.rule = 'schedule.invalid' then 'error'
+			when o.decision = 'missed' or o.rule like 'overlap.%' then 'warning' else 'info' end,
+		'at', me.at, 'rule', o.rule, 'due_at', to_char(o.due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+		'until_at', to_char(o.until_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'n', o.n, 'detail', o.detail)))
+	from (select * from passed_over union all select * from decided d where d.event_id is not null) o, me
 ), told as (
 	insert into takt.event_batch (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, first_seqs,
 		prevs, items)
-	select me.batch, f.org_id, me.no, me.incarnation, me.feed + min(f.nth), me.feed + max(f.nth), now(),
-		array_agg(f.run_id order by f.nth), array_agg(f.task_id order by f.nth), array_agg(1::bigint),
-		array_agg(null::uuid), array_agg((me.head || ',"task_name":' || to_json(f.name) || ',"task_type":' || to_json(f.task_type)
-			|| ',"code":' || to_json(f.code) || ',"due_at":"' || to_char(f.due at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-			|| '"}]')::json order by f.nth)
-	from fired f, me
-	group by f.org_id, me.batch, me.no, me.incarnation, me.feed
+	select me.batch, i.org_id, me.no, me.incarnation, me.feed + min(i.nth), me.feed + max(i.nth), now(),
+		array_agg(i.run_id order by i.nth), array_agg(i.task_id order by i.nth), array_agg(1::bigint),
+		array_agg(null::uuid), array_agg(i.items order by i.nth)
+	from (select i.*, row_number() over (order by i.org_id, i.run_id) as nth from item i) i, me
+	group by i.org_id, me.batch, me.no, me.incarnation, me.feed
 )
 select (select count(*) from moved) as moved, (select count(*) from fired) as fired,
 	(select pg_notify('takt_command', '') from replaced limit 1) as replaced;

@@ -241,6 +241,19 @@ def test_a_dropped_month_does_not_come_back_and_old_times_have_a_place(pg):
                   "select id, %s, id, org_id, 'skipped', 'catchup.latest' from takt.task limit 1", [SPANS[0][0]])
 
 
+def test_a_decision_stays_as_long_as_its_event(pg):
+    with pg.connect() as c:
+        for month in range(2):  # both about a due time of the first month, one decided then, one a month later
+            c.execute("insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule, event_id) "
+                      "select id, %s + %s * interval '1 s', id, org_id, 'missed', 'catchup.latest', takt.uuid_floor(%s) "
+                      "from takt.task limit 1", [SPANS[0][0], month, SPANS[month][0]])
+        left = "select count(*) from takt.occurrence where event_id is not null"
+        drop(c, 1)
+        assert c.execute(left).fetchone() == (1,)
+        drop(c, 2)
+        assert c.execute(left).fetchone() == (0,)
+
+
 def test_a_missing_partition_is_told(pg):
     with pg.connect() as c:
         assert c.execute("select * from takt.missing_partitions(25)").fetchall() == []

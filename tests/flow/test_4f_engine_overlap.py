@@ -25,7 +25,7 @@ def t():
         p = subprocess.run([BUILD / "takt", "verify", "-o", "json", "--db", engine.pg.conninfo], capture_output=True, text=True,
                            check=False)
         assert p.returncode == 0, p.stdout + p.stderr
-        assert {c["name"]: c["examined"] for c in json.loads(p.stdout)["checks"]}["decision_once"] > 0
+        assert {c["name"]: c["examined"] for c in json.loads(p.stdout)["checks"]}["decision_event"] > 0
 
 
 class Slow:
@@ -174,6 +174,37 @@ def test_nobody_takes_one_that_has_expired(t, slow):
     s = slow("no_plugin_has_this")
     t.sql("update takt.schedule set start_deadline_s = 1 where task_id = %s", s.task)
     assert t.wait_end(s.fire()[2]) == "expired"
+
+
+def test_decisions_are_told_in_the_feed(t, slow):
+    s = slow(overlap="skip")
+    first = s.running()
+    s.fire()
+    event, due, detail = t.sql("select event_id, due_at, detail from takt.occurrence where task_id = %s and rule = 'overlap.skip'",
+                               s.task)[0]
+    at, items = t.sql("select at, items from takt.event where run_id = %s and task_id = %s", event, s.task)[0]
+    (item,) = items
+    assert item.pop("at") == at.astimezone(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    assert item == {"type": "occurrence_skipped", "severity": "warning", "rule": "overlap.skip", "n": 1,
+                    "due_at": due.astimezone(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), "detail": {"run_id": first}}
+    assert detail == {"run_id": first}
+
+
+def test_fired_and_missed_in_one_commit_have_numbers_without_gaps(t):
+    """The checker and `takt verify` look over the numbers at the end."""
+    tasks = [t.task("hello", cron="* * * * *", overlap="parallel") for _ in range(30)]
+    t.sql("update takt.schedule set (next_due_at, next_fire_at) = (at, at) from (select date_trunc('minute', now()) - "
+          "interval '10 min' as at) x where task_id = any(%s::uuid[])", tasks)
+    t.sql("notify takt_schedule")
+    wait_until(lambda: t.one("select count(*) from takt.occurrence where task_id = any(%s::uuid[]) and decision = 'fired'",
+                             tasks) >= 30, 60, "30 firings")
+    assert t.one("select count(*) from takt.occurrence where task_id = any(%s::uuid[]) and decision = 'missed'", tasks) >= 30
+    both = "select count(*) from takt.event_batch b where run_ids && %s::uuid[] and run_ids && %s::uuid[]"
+    ids = [t.sql(f"select {c} from takt.occurrence where task_id = any(%s::uuid[]) and {c} is not null", tasks)
+           for c in ("run_id", "event_id")]
+    assert t.one(both, *([str(i) for (i,) in x] for x in ids)) >= 1
+    t.sql("delete from takt.schedule where task_id = any(%s::uuid[])", tasks)
+    wait_until(lambda: t.one("select count(*) from takt.live where task_id = any(%s::uuid[])", tasks) == 0, 60, "their runs to end")
 
 
 def test_a_late_firing_says_by_how_much(t):

@@ -232,7 +232,8 @@ DAMAGE = {
     "unit_attempt": [lambda c: copy_row(c, "unit_row", "true", attempt="attempt + 7", output_b="0"),
                      lambda c: gone_run(c, "unit_row", output_b="0")],
     "event_run": [lambda c: (gone_run(c, "event", "first_seq = 1", feed_seq="(select max(feed_seq) + 1 from event)"),
-                             c.relink())],
+                             c.relink()),
+                  lambda c: c.sql("delete from occurrence where event_id is not null")],
     "output_unit": [lambda c: gone_run(c, "output")],
     "output_bytes": [
         lambda c: c.sql("delete from output where off = 0"),
@@ -243,7 +244,7 @@ DAMAGE = {
     "event_numbers": [
         lambda c: (without_event(c, QUIET), c.relink()),
         lambda c: (c.sql("update event set first_seq = first_seq + 1 where (run_id, first_seq) in (select run_id, "
-                         "max(first_seq) from event where run_id not in (select run_id from live) group by run_id)"),
+                         "max(first_seq) from event where run_id in (select id from run where state is not null) group by run_id)"),
                    c.relink()),
     ],
     "event_begin": [lambda c: (c.sql(f"update event set items = jsonb_set(items, '{{0,type}}', '\"task_made\"') "
@@ -302,9 +303,16 @@ DAMAGE = {
                                     f"{LIVE}"), c.relink())],
     "live_overlap": [lambda c: (c.sql("drop index live_one_started"), second_live(c))],
     "decision_once": [
-        lambda c: (c.drop_unique("occurrence"), copy_row(c, "occurrence", "decision = 'missed'", until_at="null", n="1")),
-        lambda c: copy_row(c, "occurrence", "until_at > due_at", due_at="due_at + interval '1 min'", until_at="null", n="1"),
+        lambda c: (c.drop_unique("occurrence"), copy_row(c, "occurrence", "decision = 'missed'", until_at="null", n="1", event_id="null")),
+        lambda c: copy_row(c, "occurrence", "until_at > due_at", due_at="due_at + interval '1 min'", until_at="null", n="1",
+                           event_id="null"),
         lambda c: c.sql("update occurrence set until_at = due_at - interval '1 s' where until_at is not null"),
+    ],
+    "decision_event": [
+        lambda c: c.sql("update occurrence set rule = 'catchup.none' where event_id is not null"),
+        lambda c: c.sql("update occurrence set n = n + 1 where event_id is not null"),
+        lambda c: copy_row(c, "occurrence", "decision = 'missed'", due_at="due_at - interval '1 day'", until_at="null", n="1",
+                           event_id=NEW_RUN),
     ],
     "decision_run": [
         lambda c: c.sql("update occurrence set due_at = due_at + interval '1 s' where run_id is not null"),

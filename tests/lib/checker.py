@@ -83,6 +83,10 @@ def check(connection, may_be_live=False):
         last = check_run(run, events.pop(run, []), state or live_state, live_state is not None, problems)
         if live_state and last != event_seq:
             problems.append(f"run {run}: {last} events, the live row counts {event_seq}")
+    for task, decision, rule, event in rows("select task_id, decision, rule, event_id from takt.occurrence where event_id is not null"):
+        told = [i for _, items in events.pop(event, []) for i in items]
+        if [(i["type"], i["rule"]) for i in told] != [(f"occurrence_{decision}", rule)]:
+            problems.append(f"task {task}: {decision} by {rule} is told as {told}")
     problems += [f"run {run}: events without a run" for run in events]
     feed = {}
     for node, incarnation, number in rows(
