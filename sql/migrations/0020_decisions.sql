@@ -54,3 +54,40 @@ begin
 	end loop;
 	return v_kept;
 end $$;
+
+-- The newest of them, of a task's last 1,000 due times.
+create function takt.task_decisions(p_task uuid) returns jsonb language sql stable as $$
+	select coalesce(jsonb_agg(jsonb_build_object('event_id', d.event_id, 'type', 'occurrence_' || d.decision, 'at', takt.ts(d.decided_at),
+		'rule', d.rule, 'due_at', takt.ts(d.due_at), 'until_at', takt.ts(d.until_at), 'n', d.n, 'detail', d.detail)
+		order by d.due_at desc), '[]')
+	from (select o.* from (select o.* from takt.occurrence o where o.task_id = p_task order by o.due_at desc limit 1000) o
+		where o.event_id is not null order by o.due_at desc limit 20) d
+$$;
+
+-- As before (0009); asked for by its task, with the task's decisions. A task that only ever decided against a run has no
+-- events and those.
+create or replace function takt.timeline(p_run uuid, p_what text, p_id text, p_since bigint, p_limit int)
+returns table (status int, body jsonb) language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+	v_task uuid := case when p_what = 'task or run' then (select t.id from takt.task t where t.id = takt.as_uuid(p_id)) end;
+	v_decisions jsonb := case when v_task is not null then jsonb_build_object('decisions', takt.task_decisions(v_task)) else '{}' end;
+begin
+	if p_run is null and v_decisions -> 'decisions' <> '[]' then
+		return query select 200, jsonb_build_object('run', null, 'items', '[]'::jsonb, 'next_since', null) || v_decisions;
+		return;
+	end if;
+	return query with item as (
+		select e.first_seq + i.n - 1 as seq, jsonb_build_object('seq', e.first_seq + i.n - 1) || i.item as item
+		from takt.run_events(p_run, p_since, p_since + p_limit + 1) e,
+		jsonb_array_elements(e.items) with ordinality as i(item, n)
+		where e.first_seq + i.n - 1 > p_since
+		order by 1 limit p_limit + 1)
+	select case when r.id is null then 404 else 200 end,
+		case when r.id is null then takt.not_found(p_what, p_id)
+		else jsonb_build_object('run', takt.run_json(r),
+			'items', (select coalesce(jsonb_agg(i.item order by i.seq), '[]') from (select * from item order by seq limit p_limit) i),
+			'next_since', (select (array_agg(i.seq order by i.seq))[p_limit] from item i having count(*) > p_limit)) || v_decisions end
+	from (select 1) one left join takt.run r on r.id = p_run;
+end $$;
+revoke all on function takt.task_decisions(uuid) from public;
+grant execute on function takt.task_decisions(uuid) to takt_gateway;

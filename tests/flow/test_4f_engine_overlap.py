@@ -188,6 +188,11 @@ def test_decisions_are_told_in_the_feed(t, slow):
     assert item == {"type": "occurrence_skipped", "severity": "warning", "rule": "overlap.skip", "n": 1,
                     "due_at": due.astimezone(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), "detail": {"run_id": first}}
     assert detail == {"run_id": first}
+    status, body = t.sql("select * from takt.timeline(takt.find_any(%s), 'task or run', %s, 0, 10)", s.task, s.task)[0]
+    assert status == 200 and body["run"]["id"] == first and body["items"]
+    assert [(d["event_id"], d["type"], d["rule"], d["due_at"]) for d in body["decisions"]] == [
+        (str(event), "occurrence_skipped", "overlap.skip", item["due_at"].replace("Z", ".000Z"))]
+    assert t.sql("select status from takt.timeline(takt.find_run(%s), 'run', %s, 0, 10)", str(event), str(event)) == [(404,)]
 
 
 def test_fired_and_missed_in_one_commit_have_numbers_without_gaps(t):
