@@ -14,6 +14,7 @@
 #include "base/io.h"
 
 #include "task/retry.h"
+#include "task/rules.h"
 #include "task/states.h"
 
 static void
@@ -133,6 +134,60 @@ verdict_table(void **state)
 	}
 }
 
+/* What decides is in the table: nobody is told of a rule that has no sentence. */
+static void
+rules_of_decisions(void **state)
+{
+	static const char *const sources[] = {"sql/engine/schedule_fire.sql",
+	    "daemon/schedule/catch_up.c", "daemon/schedule/marks.c", "daemon/schedule/schedule.c"};
+	static const char *const groups[] = {
+	    "catchup", "overlap", "calendar", "dst", "task", "schedule"};
+	unsigned found = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", TAKT_SRCDIR, sources[i]);
+		_cleanup_buf_ struct buf text = {0};
+		assert_int_equal(io_read_file(path, 1 << 20, &text, NULL), 0);
+		for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
+			_cleanup_free_ char *begin = xasprintf("%s.", groups[g]);
+			for (const char *p = text.p; (p = strstr(p, begin)); p++) {
+				char id[64];
+				size_t n = strspn(p, "abcdefghijklmnopqrstuvwxyz_.");
+				if (p == text.p || !strchr("'\"", p[-1]) || !strchr("'\"", p[n]))
+					continue;
+				snprintf(id, sizeof(id), "%.*s", (int)n, p);
+				if (!rule_find(id))
+					fail_msg(
+					    "%s decides by %s, which lib/task/rules.def has not",
+					    sources[i], id);
+				found++;
+			}
+		}
+	}
+	assert_true(found >= 12);
+}
+
+static void
+rules_have_a_sentence(void **state)
+{
+	static const struct {
+		const char *id, *decision;
+	} some[] = {{"due", "fired"}, {"catchup.latest", "missed"}, {"overlap.skip", "skipped"},
+	    {"not_due", NULL}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(some); i++) {
+		const struct rule *r = rule_find(some[i].id);
+		assert_non_null(r);
+		assert_string_equal(
+		    r->decision ? r->decision : "-", some[i].decision ? some[i].decision : "-");
+		assert_true(strlen(r->sentence) > 5 && r->sentence[0] >= 'a' &&
+			    r->sentence[strlen(r->sentence) - 1] != '.');
+	}
+	assert_null(rule_find("because"));
+}
+
 int
 main(void)
 {
@@ -142,6 +197,8 @@ main(void)
 	    cmocka_unit_test(names_go_both_ways),
 	    cmocka_unit_test(the_database_has_the_same_table),
 	    cmocka_unit_test(verdict_table),
+	    cmocka_unit_test(rules_of_decisions),
+	    cmocka_unit_test(rules_have_a_sentence),
 	};
 	return cmocka_run_group_tests_name("task", tests, NULL, NULL);
 }
