@@ -284,6 +284,14 @@ refusals(_unused_ void **state)
 		"/cron_expression", "/schedule/expr|/cron_expression"},
 	    {"{'calendar':'a','schedule':{'cron':'0 2 * * *','exclude':['a']}}", "/calendar",
 		"/schedule/exclude|/calendar"},
+	    {"{'every':'5m','schedule':{'every':'6m'}}", "/schedule/every",
+		"/every|/schedule/every"},
+	    {"{'kind':'every','schedule':{'kind':'cron','expr':'0 2 * * *'}}", "/schedule/kind",
+		"/kind"},
+	    {"{'day_of_week':'1111100','schedule':{'times':'09:00','day_of_week':'1111111'}}",
+		"/schedule/day_of_week", "/day_of_week"},
+	    {"{'calendar':'a','schedule':{'cron':'0 2 * * *','calendar':'b'}}",
+		"/schedule/calendar", "/calendar"},
 	    /* EasyTask's rules */
 	    {"{'trigger_times':'09:00','run_frequency':'09:00-17:00-60'}", "/trigger_times",
 		"/run_frequency|/trigger_times"},
@@ -357,6 +365,12 @@ refusals(_unused_ void **state)
 		"/schedule/exclude", "calendar b"},
 	    {"{'schedule':{'cron':'0 2 * * *','exclude':['a b']}}", "/schedule/exclude", "'a b'"},
 	    {"{'schedule':{'cron':'0 2 * * *','exclude':[7]}}", "/schedule/exclude", "name"},
+	    {"{'schedule':{'cron':'0 2 * * *','exclude':['a','b','c','d','e','f','g','h','i','j',"
+	     "'k','l','m','n','o','p','q']}}",
+		"/schedule/exclude", "more than 16"},
+	    {"{'cron_expression':'0 2 * * *','dst_gap':1}", "/dst_gap", "text"},
+	    {"{'schedule':{'cron':'0 2 * * *','effective_until':1}}", "/schedule/effective_until",
+		"text"},
 	    {"{'schedule':{'every':'5m','exclude':['a'],'on_hit':'next_business_day'}}",
 		"/schedule/on_hit", "every"},
 	    {"{'schedule':{'cron':'0 2 * * *','effective_from':'2027-01-01T00:00:00Z',"
@@ -598,6 +612,18 @@ plans(_unused_ void **state)
 	    NOW, "2026-11-26T08:30:00Z");
 }
 
+/* As a row whose zone is gone by now. */
+static void
+plans_without_a_zone(_unused_ void **state)
+{
+	_cleanup_json_ json_t *doc = json("{'cron':'0 2 * * *'}"), *normal = read_ok(doc);
+	struct err e = ERR_INIT;
+
+	json_object_set_new(normal, "timezone", json_string("Mars/Olympus"));
+	assert_null(schedule_plan_new(normal, NULL, NULL, 0, &e));
+	assert_string_equal(e.field, "/timezone");
+}
+
 static void
 plans_name_their_calendars(_unused_ void **state)
 {
@@ -641,7 +667,7 @@ main(void)
 	    cmocka_unit_test(many_times), cmocka_unit_test(followers), cmocka_unit_test(refusals),
 	    cmocka_unit_test(patches), cmocka_unit_test(patches_of_the_whole),
 	    cmocka_unit_test(enabled), cmocka_unit_test(plans),
-	    cmocka_unit_test(plans_name_their_calendars)};
+	    cmocka_unit_test(plans_without_a_zone), cmocka_unit_test(plans_name_their_calendars)};
 
 	return cmocka_run_group_tests(tests, NULL, fini);
 }
