@@ -147,12 +147,12 @@ replace_when(json_t *schedule, const json_t *patch)
 }
 
 static bool
-names_any(const json_t *patch)
+says_when(const json_t *patch)
 {
 	for (const struct schedule_spelling *r = schedule_spellings; r->member; r++)
 		if (says(patch, r->member))
 			return true;
-	return false;
+	return says(patch, "kind");
 }
 
 static void
@@ -166,17 +166,6 @@ replace_settings(json_t *schedule, const json_t *patch)
 	}
 }
 
-/* Of a definition that was stored before there were other kinds than cron. */
-static json_t *
-make_schedule(json_t *definition)
-{
-	json_t *schedule = schedule_def_read(definition, 0, NULL);
-
-	if (schedule)
-		json_object_set_new(definition, "schedule", schedule);
-	return schedule;
-}
-
 void
 schedule_def_patch(json_t *definition, const json_t *patch)
 {
@@ -184,18 +173,16 @@ schedule_def_patch(json_t *definition, const json_t *patch)
 	const json_t *given = json_object_get(patch, "schedule");
 	json_t *schedule = json_object_get(definition, "schedule");
 
-	if (!schedule)
-		schedule = make_schedule(definition);
-	for (size_t i = 0; schedule && i < ARRAY_LEN(copies); i++)
+	for (size_t i = 0; i < ARRAY_LEN(copies); i++)
 		json_object_del(definition, copies[i]);
 	if (says(patch, "active"))
 		json_object_del(definition, "enabled");
 	if ((given && !json_is_object(given)) || says(inner(patch), "name") ||
-	    (schedule_def_follows(schedule) && (given || names_any(patch)))) {
+	    (schedule_def_follows(schedule) && says_when(patch))) {
 		json_object_del(definition, "schedule");
 		return;
 	}
-	if (!json_is_object(schedule) || schedule_def_follows(schedule))
+	if (schedule_def_follows(schedule))
 		return;
 	replace_settings(schedule, patch);
 	replace_when(schedule, patch);

@@ -497,7 +497,11 @@ patches(_unused_ void **state)
 		"{'kind':'every','expr':'5m'}", NULL},
 	    {"{'at':'2h'}", "{'at':'3h'}", "{'kind':'once','expr':'2026-11-23T03:00:00Z'}", NULL},
 	    /* what is still wrong, or said twice in the patch itself */
+	    {"{'schedule':'nightly'}", "{'schedule':{'kind':'on_demand'}}",
+		"{'kind':'on_demand','expr':''}", NULL},
 	    {"{'schedule':'nightly'}", "{'timezone':'US/Eastern'}", NULL, "/timezone"},
+	    {"{'schedule':'nightly'}", "{'schedule':{'jitter_seconds':5}}", NULL,
+		"/schedule/jitter_seconds"},
 	    {"{'cron_expression':'0 2 * * *'}", "{'day_of_week':'1111100'}", NULL, "/day_of_week"},
 	    {"{'cron_expression':'0 2 * * *'}", "{'trigger_times':'1:00','at':'2h'}", NULL,
 		"/trigger_times"},
@@ -532,27 +536,24 @@ patches(_unused_ void **state)
 	}
 }
 
-/* From before there was a `schedule` in a definition; and a name put in place of times. */
+/* EasyTask's word for enabled; and a name put in place of times. */
 static void
 patches_of_the_whole(_unused_ void **state)
 {
-	_cleanup_json_ json_t *old = json("{'cron_expression':'0 2 * * *','timezone':'US/Eastern',"
-					  "'dst_gap':'skip','dst_fold':'first','enabled':true}"),
-			      *every = json("{'schedule':{'every':'5m'},'active':false}"),
-			      *name = json("{'schedule':'nightly'}"), *got = NULL, *follows = NULL,
-			      *want = with_defaults("{'kind':'every','expr':'5m','dst_gap':'skip',"
-						    "'timezone':'US/Eastern'}");
+	_cleanup_json_ json_t *definition =
+	    json("{'schedule':{'kind':'cron','expr':'0 2 * * *'},'cron_expression':"
+		 "'0 2 * * *','timezone':'UTC','enabled':true}");
+	_cleanup_json_ json_t *off = json("{'active':false}"),
+			      *name = json("{'schedule':'nightly'}"), *follows = NULL;
 	bool is_enabled = true;
 
-	schedule_def_patch(old, every);
-	merge(old, every);
-	got = read_ok(old);
-	assert_json("old", got, want);
-	assert_int_equal(schedule_def_enabled(old, true, &is_enabled, NULL), 0);
+	schedule_def_patch(definition, off);
+	merge(definition, off);
+	assert_int_equal(schedule_def_enabled(definition, true, &is_enabled, NULL), 0);
 	assert_false(is_enabled);
-	schedule_def_patch(old, name);
-	merge(old, name);
-	follows = read_ok(old);
+	schedule_def_patch(definition, name);
+	merge(definition, name);
+	follows = read_ok(definition);
 	assert_string_equal(schedule_def_follows(follows), "nightly");
 }
 
