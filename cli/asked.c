@@ -92,7 +92,8 @@ print_line_of(const char *label, const char *text)
 {
 	if (!text || !*text)
 		return;
-	printf("%-9s", label);
+	if (*label)
+		printf("%-9s ", label);
 	print_escaped(stdout, text, strlen(text));
 	putchar('\n');
 }
@@ -103,8 +104,37 @@ print_instant(const char *label, const char *at, const char *zone)
 	char utc[64], local[64];
 
 	if (at)
-		printf("%-9s%s   %s\n", label, print_utc_time(at, utc),
+		printf("%-9s %s   %s\n", label, print_utc_time(at, utc),
 		    print_zone_time(at, zone, local));
+}
+
+/* Runs that were in the way, by code and state. */
+static void
+print_runs(const char *label, const json_t *runs)
+{
+	_cleanup_buf_ struct buf b = {0};
+	const json_t *one;
+	size_t i;
+
+	buf_adds(&b, "");
+	json_array_foreach(runs, i, one) buf_addf(&b, "%s%s %s", i ? ", " : "",
+	    json_get_str(one, "code", "?"), json_get_str(one, "state", ""));
+	print_line_of(label, b.p);
+}
+
+/* The settings that held. */
+static void
+print_settings(const json_t *s, const char *zone)
+{
+	_cleanup_buf_ struct buf b = {0};
+	const char *name = json_get_str(s, "name", NULL);
+
+	if (!json_is_object(s))
+		return;
+	buf_addf(&b, "%s %s, %s", json_get_str(s, "kind", ""), json_get_str(s, "expr", ""), zone);
+	if (name)
+		buf_addf(&b, ", as %s says", name);
+	print_line_of("schedule", b.p);
 }
 
 static void
@@ -112,9 +142,7 @@ print_why(const json_t *w)
 {
 	const char *zone = json_get_str(w, "timezone", "UTC");
 	const json_t *run = json_object_get(w, "run"), *detail = json_object_get(w, "detail");
-	_cleanup_free_ char *facts = json_object_size(detail) ? json_text(detail) : NULL;
 	int64_t n = json_get_int(w, "n", 1);
-	char late[32];
 
 	print_line_of("", json_get_str(w, "sentence", ""));
 	print_line_of("answer", json_get_str(w, "answer", ""));
@@ -122,15 +150,15 @@ print_why(const json_t *w)
 	print_instant("due", json_get_str(w, "due_at", NULL), zone);
 	print_instant("until", json_get_str(w, "until_at", NULL), zone);
 	if (n > 1)
-		printf("%-9s%lld due times\n", "count", (long long)n);
-	print_instant("decided", json_get_str(w, "decided_at", NULL), zone);
+		printf("%-9s %lld due times\n", "count", (long long)n);
+	print_line_of("calendar", json_get_str(detail, "calendar", NULL));
+	print_line_of("reason", json_get_str(detail, "reason", NULL));
+	print_runs("behind", json_object_get(detail, "runs"));
 	if (json_is_object(run))
-		printf("%-9s%s %s\n", "run", json_get_str(run, "code", ""),
+		printf("%-9s %s %s\n", "run", json_get_str(run, "code", ""),
 		    json_get_str(run, "state", ""));
-	if (json_get_int(w, "late_s", 0) > 0)
-		printf(
-		    "%-9s%s\n", "late", print_duration(json_get_int(w, "late_s", 0) * 1000, late));
-	print_line_of("facts", facts);
+	print_instant("decided", json_get_str(w, "decided_at", NULL), zone);
+	print_settings(json_object_get(w, "schedule"), zone);
 	print_instant("before", json_get_str(w, "before", NULL), zone);
 	print_instant("after", json_get_str(w, "after", NULL), zone);
 }
