@@ -155,21 +155,28 @@ add_options(const struct flag *f, struct option *o, const struct flag **by_index
 	return n;
 }
 
-static void
+/* A value that is dropped would be a flag that was never given. */
+static int
 store_flag(json_t *to, const struct flag *f, const char *value)
 {
-	json_t *list;
+	json_t *v = f->kind == FLAG_BOOL ? json_true() : json_string(value), *list;
 
-	if (f->kind == FLAG_BOOL) {
-		json_object_set_new(to, f->name, json_true());
-	} else if (f->kind == FLAG_STR) {
-		json_object_set_new(to, f->name, json_string(value));
-	} else {
-		list = json_object_get(to, f->name);
-		if (!list)
-			json_object_set_new(to, f->name, list = json_array());
-		json_array_append_new(list, json_string(value));
+	if (!v) {
+		fprintf(stderr,
+		    "takt: --%s: the value is not UTF-8 (Write it in UTF-8; a file can be "
+		    "renamed, or read from standard input as -.)\n",
+		    f->name);
+		return -1;
 	}
+	if (f->kind != FLAG_LIST) {
+		json_object_set_new(to, f->name, v);
+		return 0;
+	}
+	list = json_object_get(to, f->name);
+	if (!list)
+		json_object_set_new(to, f->name, list = json_array());
+	json_array_append_new(list, v);
+	return 0;
 }
 
 static bool
@@ -202,13 +209,14 @@ parse_flags(const struct command *cmd, int argc, char **argv, struct args *a, js
 			continue;
 		}
 		if (opt == 'o') {
-			json_object_set_new(global, "output", json_string(optarg));
+			json_object_set_new(global, "output", json_string_nocheck(optarg));
 			continue;
 		}
 		if (opt < FLAG_BASE)
 			return -1;
 		f = by_index[opt - FLAG_BASE];
-		store_flag(is_global(f) ? global : a->opt, f, optarg);
+		if (store_flag(is_global(f) ? global : a->opt, f, optarg) < 0)
+			return -1;
 	}
 	a->n = argc - optind;
 	a->pos = argv + optind;

@@ -174,6 +174,11 @@ def test_an_unknown_calendar_is_named_with_those_there_are(tmp_path, monkeypatch
     takt("calendar", "is-holiday", "./mine", "2026-02-01")
 
 
+def test_a_name_that_is_not_utf8_is_no_missing_calendar(tmp_path):
+    p = subprocess.run([BUILD / "takt", "cron", "next", "0 9 * * *", "--skip-calendar", b"./a\xffb.ics"], capture_output=True, timeout=60)
+    assert p.returncode == 2 and p.stdout == b"" and b"--skip-calendar" in p.stderr
+
+
 def test_a_server_that_is_named_is_asked():
     assert "127.0.0.1:9" in takt("--url", "http://127.0.0.1:9", "calendar", "is-holiday", "us-federal", "2026-12-25", code=5).stderr
     takt("--url", "http://127.0.0.1:9", "calendar", "is-holiday", SHIPPED / "us-federal.ics", "2026-12-25")
