@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * The proleptic Gregorian calendar on plain integers: days since 1970-01-01, no zone, no libc.
- * Good for any year that fits the arithmetic; callers keep to years of at most five digits.
+ * The proleptic Gregorian calendar on plain integers: days since 1970-01-01, no zone, no libc. Good
+ * for any year that fits the arithmetic; callers keep to years of at most five digits.
  */
 #pragma once
 

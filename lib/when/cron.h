@@ -45,9 +45,8 @@ struct cron_occurrence {
 	bool is_repeat; /* its local time was on the clock before, and a change turned it back */
 };
 
-/* Parse; *out is untouched on failure. The error's field is one of "second", "minute", "hour",
- * "day of
- * month", "month", "day of week" or "expression" (as a whole). */
+/* Parse; *out is untouched on failure. The error's field is one of "second", "minute", "hour", "day
+ * of month", "month", "day of week" or "expression" (as a whole). */
 int cron_parse(const char *text, struct cron *out, struct err *e);
 /* The same with the key that H hashes, such as a task's id; NULL (as in cron_parse()): H is
  * refused. */

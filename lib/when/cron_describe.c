@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* An expression in words. Works on the parsed value, so it shows what will run, not what was typed.
- */
+/* An expression in words. Works on the parsed value, so it shows what will run, not what was
+ * typed. */
 #include <stdio.h>
 
 #include "base/buf.h"

@@ -56,7 +56,6 @@ int cron_take_step(const struct cron_parser *ps, const char **p, const char *end
 
 /*
  * A part of a list that is one of the signs H, H(a-b), L, L-n, nW, LW, d#n, dL and ?: 1 if it was
- * and *v has it, 0 if it
- * is none, an error if it is a wrong one.
+ * and *v has it, 0 if it is none, an error if it is a wrong one.
  */
 int cron_sign(const struct cron_parser *ps, const char *p, const char *end, struct cron_value *v);

@@ -30,10 +30,9 @@ struct day_rule day_rule_weekdays(uint32_t of_week);
 int64_t day_rule_next(const struct day_rule *r, int64_t day, int64_t last);
 
 /*
- * Days times times of day: the first matching local second in [from, end), local time written as
- * if it were UTC;
- * INT64_MAX if none. next_second(times, from): the first second of a day from `from` (0 to 86399)
- * on, or -1.
+ * Days times times of day: the first matching local second in [from, end), local time written as if
+ * it were UTC; INT64_MAX if none. next_second(times, from): the first second of a day from `from`
+ * (0 to 86399) on, or -1.
  */
 int64_t day_rule_next_local(const struct day_rule *r,
     int (*next_second)(const void *times, int from), const void *times, int64_t from, int64_t end);

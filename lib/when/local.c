@@ -101,8 +101,8 @@ fold_resumes(const struct local_source *s, const struct zone_span *span, int64_t
 	return is_first(s->zone, span, u) ? span->end : u;
 }
 
-/* The first regular instant in the span from u on; INT64_MAX if none. Its local time is w->local.
- * */
+/* The first regular instant in the span from u on; INT64_MAX if none. Its local time is
+ * w->local. */
 static int64_t
 next_in_span(struct walk *w, const struct zone_span *span, int64_t u)
 {

@@ -36,8 +36,7 @@ struct local_hit {
 };
 
 /* The first instant strictly after `after`. Searches one calendar cycle (400 years) beyond the
- * zone's table, to
- * `until` (exclusive) at most. */
+ * zone's table, to `until` (exclusive) at most. */
 bool local_next(const struct local_source *s, int64_t after, int64_t until, struct local_hit *out);
 
 /* The first instant of one local time by the rules that hold for s, whose own times are not asked;
@@ -48,9 +47,8 @@ bool local_is_repeat(const struct zone *z, int64_t utc);
 
 enum local_fate { LOCAL_RUNS, LOCAL_IN_GAP, LOCAL_NOT_REPEATED };
 
-/* Every local time that a clock showed or skipped, with what becomes of it, in order of instants.
- * A skipped one has the
- * instant of the change. */
+/* Every local time that a clock showed or skipped, with what becomes of it, in order of instants. A
+ * skipped one has the instant of the change. */
 struct local_mark {
 	int64_t utc;
 	struct local_time local;

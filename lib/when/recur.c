@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * See recur.h. From DAILY on the walk goes from period to period (day, week, month, year) and
- * keeps the days of one; a day belongs to it if every part of the rule allows it. Below DAILY it
- * goes from unit to unit and jumps over days, hours and minutes that the rule does not allow.
+ * See recur.h. From DAILY on the walk goes from period to period (day, week, month, year) and keeps
+ * the days of one; a day belongs to it if every part of the rule allows it. Below DAILY it goes
+ * from unit to unit and jumps over days, hours and minutes that the rule does not allow.
  */
 #include "when/recur.h"
 

@@ -23,8 +23,7 @@ struct rrule;
 
 /*
  * Times in UTC are refused. ERR_INVALID or ERR_TOO_BIG; the error's field is the part that is
- * wrong: "DTSTART", "BYDAY", "EXDATE", or
- * "expression" for the text as a whole.
+ * wrong: "DTSTART", "BYDAY", "EXDATE", or "expression" for the text as a whole.
  */
 struct rrule *rrule_new(const char *text, struct err *e);
 void rrule_free(struct rrule *r);

@@ -23,9 +23,8 @@ const char *scan_shown(const char *p, const char *end, char buf[64]);
  * -ERR_INVALID. */
 int scan_bad(const struct scan *s, const char *p, const char *end, const char *field,
     const char *why, const char *legal);
-/* The same about all that is left up to a blank or comma, at least one character; at the text's
- * end it
- * says what is missing there. */
+/* The same about all that is left up to a blank or comma, at least one character; at the text's end
+ * it says what is missing there. */
 int scan_unexpected(
     const struct scan *s, const char *field, const char *expected, const char *legal);
 
@@ -36,6 +35,6 @@ bool scan_at_end(const struct scan *s);
 bool scan_word(struct scan *s, const char *word);
 /* The index of the word of a NULL-ended table that is taken; -1 if none is there. */
 int scan_word_of(struct scan *s, const char *const *words);
-/* Takes 1 to max_digits digits as a number; -1 (nothing taken) if there are none or more of them.
- * */
+/* Takes 1 to max_digits digits as a number; -1 (nothing taken) if there are none or more of
+ * them. */
 int scan_number(struct scan *s, int max_digits);

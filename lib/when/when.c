@@ -2,9 +2,8 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * The kinds as a table, and what holds for all of them: settings, effective from and until, the
- * next
- * occurrence. Kinds are local times (then calendars, then the zone's rules are laid over them) or
- * instants.
+ * next occurrence. Kinds are local times (then calendars, then the zone's rules are laid over them)
+ * or instants.
  */
 #include "when/when.h"
 
@@ -445,8 +444,8 @@ when_instant(const struct when *w, int64_t utc, struct when_occurrence *out, con
 	return true;
 }
 
-/* The first instant of a day that is not ruled out, of those in this span after `day`; the span's end
- * if there is none. */
+/* The first instant of a day that is not ruled out, of those in this span after `day`; the span's
+ * end if there is none. */
 static int64_t
 leave_hits(const struct when *w, const struct zone_span *span, int64_t day)
 {

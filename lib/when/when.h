@@ -2,9 +2,8 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * A schedule of any kind: its text read, its next occurrence, what becomes of each of its times,
- * and
- * every accepted spelling to the one that is stored. The kinds and the rules are in README.md. Used
- * by the engine, the gateway's checks and previews, and `takt cron`.
+ * and every accepted spelling to the one that is stored. The kinds and the rules are in README.md.
+ * Used by the engine, the gateway's checks and previews, and `takt cron`.
  *
  * Pure: no clock is read. A struct when never changes; one with an RRULE belongs to one thread.
  */
@@ -76,18 +75,17 @@ size_t when_text_max(enum when_kind kind);
 /* "skip", "next_business_day", "previous_business_day". */
 int when_hit_parse(const char *s, enum when_hit *out, struct err *e);
 
-/* NULL and *e if the text is refused; the error's field is the part that is wrong, such as
- * "hour", "time" or
- * "weekdays", "expression" for the text as a whole, or the setting ("hit", "effective_until"). */
+/* NULL and *e if the text is refused; the error's field is the part that is wrong, such as "hour",
+ * "time" or "weekdays", "expression" for the text as a whole, or the setting ("hit",
+ * "effective_until"). */
 struct when *when_new(
     enum when_kind kind, const char *expr, const struct when_setting *set, struct err *e);
 void when_free(struct when *w);
 
 /*
  * The first occurrence strictly after after_utc; false: never again. Strictly rising; bounded: at
- * most 400 years of days are searched. Two occurrences that fall on one instant are one, of the
- * day that was not
- * shifted, else of the earlier day.
+ * most 400 years of days are searched. Two occurrences that fall on one instant are one, of the day
+ * that was not shifted, else of the earlier day.
  */
 bool when_next(const struct when *w, int64_t after_utc, struct when_occurrence *out);
 
@@ -110,14 +108,12 @@ struct when_cursor {
 };
 
 /* The next mark; false at the end. Marks come in order of their nominal instant and local time.
- * What falls outside of
- * effective from and until has none. */
+ * What falls outside of effective from and until has none. */
 bool when_next_mark(const struct when *w, struct when_cursor *c, struct when_mark *out);
 
 /*
  * Any accepted spelling of an expression to the text that is stored, shown and parsed; *canonical
- * is
- * added to. Refuses what when_new() refuses.
+ * is added to. Refuses what when_new() refuses.
  */
 int when_text(enum when_kind kind, const struct when_setting *set, const char *given,
     struct buf *canonical, struct err *e);

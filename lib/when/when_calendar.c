@@ -2,8 +2,7 @@
 // SPDX-FileCopyrightText: The Takt authors
 /*
  * Calendars: which days they rule out, and where the occurrences of such a day go. Shifting works
- * on
- * local times, before the zone's rules: an expression's days are mapped to other days, so what
+ * on local times, before the zone's rules: an expression's days are mapped to other days, so what
  * comes out is again a source of local times and the clock's rules hold for it as for any other.
  */
 #include "when/when_priv.h"
@@ -55,8 +54,8 @@ when_last_day(const struct when_setting *set)
 	return n ? calendar_day(set->include, n - 1, NULL) : CIVIL_MIN_S / DAY_S - 2;
 }
 
-/* Days [lo, hi] known to have no business day among them, so that a search that goes on from day
- * to day looks at each of them once. */
+/* Days [lo, hi] known to have no business day among them, so that a search that goes on from day to
+ * day looks at each of them once. */
 struct idle_days {
 	int64_t lo, hi;
 };

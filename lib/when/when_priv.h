@@ -29,10 +29,9 @@ struct when {
 };
 
 /*
- * What a kind is made of. Kinds of local times have next_local: the first one in [from, end) as
- * the expression has
- * them, no calendar asked; INT64_MAX if none. Kinds of instants have next_instant: the first >=
- * from.
+ * What a kind is made of. Kinds of local times have next_local: the first one in [from, end) as the
+ * expression has them, no calendar asked; INT64_MAX if none. Kinds of instants have next_instant:
+ * the first >= from.
  */
 struct when_ops {
 	int (*parse)(struct when *w, const char *text, struct err *e);

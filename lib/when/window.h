@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* Kind window: "09:00-17:00-60 1111100", every so many minutes from start to end, both inclusive.
- * */
+/* Kind window: "09:00-17:00-60 1111100", every so many minutes from start to end, both
+ * inclusive. */
 #pragma once
 
 #include <stdint.h>

@@ -41,8 +41,8 @@ struct zone_local {
 	int64_t change; /* gap, fold: the instant of the clock change */
 };
 
-/* Where the files are; drops nothing that is cached. dir is borrowed for good; NULL: the default.
- */
+/* Where the files are; drops nothing that is cached. dir is borrowed for good; NULL: the
+ * default. */
 void zone_set_dir(const char *dir);
 
 /*

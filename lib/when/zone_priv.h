@@ -43,6 +43,6 @@ struct zone {
 	struct tzrule rule;
 };
 
-/* Fill *z (zeroed by the caller, who frees when and type also after a failure) from a file's bytes.
- */
+/* Fill *z (zeroed by the caller, who frees when and type also after a failure) from a file's
+ * bytes. */
 int tzif_parse(const unsigned char *p, size_t n, struct zone *z, struct err *e);

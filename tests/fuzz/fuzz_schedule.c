@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * libFuzzer: any document as something with a schedule, and behind an empty line any other as a patch
- * of it. What is taken has a normal form that reads as itself and can be compiled. See README.md.
+ * libFuzzer: any document as something with a schedule, and behind an empty line any other as a
+ * patch of it. What is taken has a normal form that reads as itself and can be compiled. See
+ * README.md.
  */
 #include "tests/fuzz/fuzz.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
-/* libFuzzer: any text as a schedule. The first byte is the kind ('0' is cron), the second the policies and the zone. See
- * README.md. */
+/* libFuzzer: any text as a schedule. The first byte is the kind ('0' is cron), the second the
+ * policies and the zone. See README.md. */
 #include "tests/fuzz/fuzz.h"
 
 #include "when/when.h"

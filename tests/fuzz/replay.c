@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * Runs a target once over each file of the folders (or files) given, in place of libFuzzer: what was found before
- * stays mended, with any compiler. A belief that fails or a sanitizer ends it; the last name printed is the culprit.
+ * Runs a target once over each file of the folders (or files) given, in place of libFuzzer: what
+ * was found before stays mended, with any compiler. A belief that fails or a sanitizer ends it; the
+ * last name printed is the culprit.
  */
 #include <dirent.h>
 #include <stdio.h>
