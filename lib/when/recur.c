@@ -73,13 +73,10 @@ nth_matches(const struct recur *r, int64_t day, const struct civil *c, int weekd
 	bool in_year = r->freq == RECUR_YEARLY && !r->month;
 	int64_t at = in_year ? day - civil_days(c->year, 1, 1) : c->day - 1;
 	int64_t len = in_year ? 365 + civil_is_leap(c->year) : civil_month_days(c->year, c->month);
-	int64_t n = at / 7 + 1;
-	int64_t back = -((len - 1 - at) / 7 + 1);
+	int64_t n = at / 7 + 1, back = (len - 1 - at) / 7 + 1;
 
-	for (int i = 0; i < r->nth_n; i++)
-		if (r->nth[i].weekday == weekday && (r->nth[i].n == n || r->nth[i].n == back))
-			return true;
-	return false;
+	return bit_of(r->nth, RECUR_NTH_BIT(n, weekday)) ||
+	       bit_of(r->nth_back, RECUR_NTH_BIT(back, weekday));
 }
 
 static bool
@@ -98,10 +95,11 @@ day_matches(const struct recur *r, int64_t day, const struct civil *c)
 	if ((r->month_day || r->month_day_back) && !(r->month_day >> c->day & 1) &&
 	    !(r->month_day_back >> (civil_month_days(c->year, c->month) - c->day + 1) & 1))
 		return false;
-	if (r->weekday || r->nth_n) {
+	if (r->weekday || r->has_nth) {
 		int weekday = civil_weekday(day);
 
-		if (!(r->weekday >> weekday & 1) && !nth_matches(r, day, c, weekday))
+		if (!(r->weekday >> weekday & 1) &&
+		    !(r->has_nth && nth_matches(r, day, c, weekday)))
 			return false;
 	}
 	if ((r->week || r->week_back) && !week_matches(r, day, c->year))

@@ -16,7 +16,7 @@
 
 #include "base/err.h"
 
-#define RECUR_NTH_MAX 64
+#define RECUR_NTH_BIT(n, weekday) (((n)-1) * 7 + (weekday))
 #define RECUR_SETPOS_MAX 64
 #define RECUR_COUNT_MAX 10000
 #define RECUR_INTERVAL_MAX 100000
@@ -47,14 +47,11 @@ struct recur {
 	uint64_t year_day[6], year_day_back[6];
 	uint64_t week, week_back;
 	uint8_t weekday;
-	struct recur_nth {
-		int16_t n;
-		int8_t weekday;
-	} nth[RECUR_NTH_MAX]; /* 2MO, -1FR */
-	int nth_n;
+	uint64_t nth[6], nth_back[6]; /* 2MO, -1FR: bit RECUR_NTH_BIT */
+	bool has_nth;
 	int16_t set_pos[RECUR_SETPOS_MAX];
-	int set_pos_n;
-	bool is_never; /* no time of day can ever match */
+	int set_pos_n; /* only positions that a set can have */
+	bool is_never; /* no time of day, or no position, can ever match */
 };
 
 /* Where a walk is: the days of the period that was looked at last. Zeroed is empty. */

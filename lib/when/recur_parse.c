@@ -230,11 +230,11 @@ parse_weekday(struct parse *p, struct span v)
 			p->r.weekday |= (uint8_t)(1 << day);
 			continue;
 		}
-		if (p->r.nth_n == RECUR_NTH_MAX)
-			return forbid(p, "BYDAY", "has more than 64 numbered weekdays",
-			    "Leave the number out where every such day of the month or year is "
-			    "meant.");
-		p->r.nth[p->r.nth_n++] = (struct recur_nth){(int16_t)n, (int8_t)day};
+		uint64_t *bits = n > 0 ? p->r.nth : p->r.nth_back;
+		int bit = RECUR_NTH_BIT((int)(n > 0 ? n : -n), day);
+
+		bits[bit / 64] |= UINT64_C(1) << (bit % 64);
+		p->r.has_nth = true;
 	}
 	return 0;
 }
@@ -344,12 +344,12 @@ check(struct parse *p)
 	if (has_month_day && r->freq == RECUR_WEEKLY)
 		return forbid(p, "BYMONTHDAY", "does not go with FREQ=WEEKLY",
 		    "Write FREQ=DAILY or MONTHLY.");
-	if (r->nth_n && (r->freq < RECUR_MONTHLY || has_week))
+	if (r->has_nth && (r->freq < RECUR_MONTHLY || has_week))
 		return forbid(p, "BYDAY",
 		    "has a number (2MO): that goes with FREQ=MONTHLY, or YEARLY without BYWEEKNO",
 		    "Write the weekday without a number, or another FREQ.");
 	if (r->set_pos_n && !has_time && !r->month && !has_week && !has_year_day(r) &&
-	    !has_month_day && !r->weekday && !r->nth_n)
+	    !has_month_day && !r->weekday && !r->has_nth)
 		return forbid(p, "BYSETPOS", "needs another part that begins with BY",
 		    "Write such as BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1: the last working day.");
 	return 0;
@@ -379,7 +379,7 @@ complete_day(struct parse *p)
 	int64_t day = floor_div(r->start, DAY_S);
 	struct civil c = civil_from_days(day);
 	bool has_day =
-	    r->month_day || r->month_day_back || r->weekday || r->nth_n || has_year_day(r);
+	    r->month_day || r->month_day_back || r->weekday || r->has_nth || has_year_day(r);
 	bool has_week = r->week || r->week_back;
 
 	if (has_day || r->freq < RECUR_WEEKLY)
@@ -425,6 +425,90 @@ is_reachable(const struct recur *r)
 	return false;
 }
 
+static int64_t
+count_bits(const uint64_t *bits, size_t n)
+{
+	int64_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		count += __builtin_popcountll(bits[i]);
+	return count;
+}
+
+static int64_t
+lesser(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int64_t
+most_numbered(const struct recur *r)
+{
+	return count_bits(r->nth, ARRAY_LEN(r->nth)) +
+	       count_bits(r->nth_back, ARRAY_LEN(r->nth_back));
+}
+
+/* No month of the rule has more days than these. */
+static int64_t
+most_in_month(const struct recur *r)
+{
+	int64_t most = 31;
+
+	if (r->month_day || r->month_day_back)
+		most = __builtin_popcount(r->month_day) + __builtin_popcount(r->month_day_back);
+	if (r->weekday || r->has_nth)
+		most = lesser(most, 5 * __builtin_popcount(r->weekday) + most_numbered(r));
+	return most;
+}
+
+/* Nor a period of the rule. */
+static int64_t
+most_days(const struct recur *r)
+{
+	int64_t most;
+
+	if (r->freq == RECUR_DAILY)
+		return 1;
+	if (r->freq == RECUR_WEEKLY)
+		return r->weekday ? __builtin_popcount(r->weekday) : 7;
+	if (r->freq == RECUR_MONTHLY)
+		return most_in_month(r);
+	if (r->has_nth && !r->month)
+		most = 53 * __builtin_popcount(r->weekday) + most_numbered(r);
+	else
+		most = most_in_month(r) * (r->month ? __builtin_popcount(r->month) : 12);
+	if (r->week || r->week_back)
+		most = lesser(
+		    most, 7 * (__builtin_popcountll(r->week) + __builtin_popcountll(r->week_back)));
+	return has_year_day(r)
+		   ? lesser(most, count_bits(r->year_day, ARRAY_LEN(r->year_day)) +
+				      count_bits(r->year_day_back, ARRAY_LEN(r->year_day_back)))
+		   : most;
+}
+
+/* Positions that no set of this rule can have are dropped: else each period would be searched for
+ * them. False: there were only such. */
+static bool
+keep_positions(struct recur *r)
+{
+	int64_t most = 1;
+	int n = 0;
+
+	if (r->freq > RECUR_SECONDLY)
+		most *= __builtin_popcountll(r->second);
+	if (r->freq > RECUR_MINUTELY)
+		most *= __builtin_popcountll(r->minute);
+	if (r->freq > RECUR_HOURLY)
+		most *= __builtin_popcount(r->hour) * most_days(r);
+	for (int i = 0; i < r->set_pos_n; i++)
+		if (r->set_pos[i] <= most && -r->set_pos[i] <= most)
+			r->set_pos[n++] = r->set_pos[i];
+	if (r->set_pos_n && !n)
+		return false;
+	r->set_pos_n = n;
+	return true;
+}
+
 /* COUNT becomes UNTIL: counted here once, not at every question. Rules below DAILY that seldom hit
  * a time that they name could take long: those are refused. */
 static int
@@ -466,7 +550,7 @@ recur_parse(const char *text, size_t n, int64_t start, bool is_date, const struc
 		return rc;
 	complete_time(&p);
 	complete_day(&p);
-	p.r.is_never = !is_reachable(&p.r);
+	p.r.is_never = !is_reachable(&p.r) || !keep_positions(&p.r);
 	rc = p.count ? count_off(&p) : 0;
 	if (rc < 0)
 		return rc;

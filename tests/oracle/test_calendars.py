@@ -13,6 +13,7 @@ TAKT_CASES their number.
 import datetime as datetime_module
 import os
 import random
+import re
 import signal
 import subprocess
 from datetime import date, datetime, timedelta
@@ -306,7 +307,7 @@ def by_dateutil(start, rule, after, n):
     end = start.replace(year=start.year + 400) if "COUNT" in rule else start + REACH[freq_of(rule)]
     dateutil.rrule.datetime = Shortened(end.year + 1)
     old = signal.signal(signal.SIGVTALRM, give_up)
-    signal.setitimer(signal.ITIMER_VIRTUAL, 1)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.4)
     try:
         for t in rrulestr(rule, dtstart=start):
             if t > end:
@@ -376,6 +377,42 @@ def test_week_numbers(week_start):
         expected = {d for d, (k, count) in zip(days, weeks) if k == n or k == count + 1 + n}
         assert {d for d in ours if d <= days[-1]} == expected, n
         assert len(expected) > 20
+
+
+# --- what a question costs ---------------------------------------------------------------------------
+
+EVERY_DAY = "BYDAY=MO,TU,WE,TH,FR,SA,SU"
+NUMBERED = "BYDAY=" + ",".join(f"{n}{d}" for n in range(44, 53) for d in WEEKDAYS)
+# Rules that never match, or once in a long while, of all frequencies: the longest walks that were thought of.
+NASTY = [
+    "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "FREQ=MONTHLY;BYMONTHDAY=31;BYMONTH=2", "FREQ=MONTHLY;BYMONTHDAY=31;BYSETPOS=5",
+    "FREQ=MONTHLY;BYDAY=-3FR,2MO;BYSETPOS=-211", "FREQ=HOURLY;BYMONTHDAY=31;BYSETPOS=5", "FREQ=MINUTELY;INTERVAL=2;BYMINUTE=5",
+    "FREQ=SECONDLY;INTERVAL=7;BYHOUR=3;BYMONTHDAY=31;BYMONTH=2", "FREQ=YEARLY;BYWEEKNO=53;BYDAY=MO,TU;BYMONTH=6",
+    "FREQ=YEARLY;BYYEARDAY=366;BYMONTH=1", "FREQ=YEARLY;BYMONTHDAY=30;BYDAY=5MO;BYMONTH=2",
+    f"FREQ=YEARLY;{NUMBERED};BYSETPOS=60", f"FREQ=YEARLY;{NUMBERED};BYMONTH=1,2,3;BYSETPOS=9", f"FREQ=MONTHLY;{NUMBERED}",
+    f"FREQ=MONTHLY;{EVERY_DAY};BYSETPOS={','.join(map(str, range(303, 367)))}", "FREQ=DAILY;BYHOUR=1;BYSETPOS=2",
+    f"FREQ=YEARLY;{EVERY_DAY};BYWEEKNO={','.join(map(str, range(1, 54)))};BYSETPOS=366",
+    "FREQ=SECONDLY;INTERVAL=59;BYSECOND=0;BYMINUTE=0;BYHOUR=0;BYSETPOS=2", "FREQ=SECONDLY;INTERVAL=3599;BYMINUTE=0;BYSECOND=0",
+    "FREQ=MINUTELY;BYHOUR=3;BYMINUTE=7;BYSETPOS=2", "FREQ=HOURLY;BYSETPOS=2;BYHOUR=1",
+    "FREQ=HOURLY;INTERVAL=23;BYHOUR=5;BYMONTHDAY=31;BYMONTH=4", "FREQ=MINUTELY;INTERVAL=1439;BYHOUR=5;BYMINUTE=5;BYYEARDAY=366;BYMONTH=1",
+]
+# Of the processor, for one `next`: 5 ms are some 40 million on a machine of 2020.
+COST_MAX = 40_000_000
+
+
+def test_no_rule_makes_next_run_long():
+    r = random.Random(SEED + 2)
+    asked = [(datetime(2026, 1, 1), rule) for rule in NASTY] + [random_rule(r) for _ in range(2 * CASES)]
+    answers = ask([f"cost\tDTSTART:{start:%Y%m%dT%H%M%S}|RRULE:{rule}\t{seconds(start) - 1}\t30" for start, rule in asked])
+    costs = sorted(((*map(int, answer.split()), rule, start) for (start, rule), answer in zip(asked, answers)
+                    if not answer.startswith("error")), key=lambda c: -c[1])
+    if not costs[0][0]:
+        pytest.skip("this machine counts no instructions")
+    is_checked = bool(re.search("^TAKT_CFLAGS = .*-fsanitize=", (Path(BUILD) / "Makefile").read_text(), re.M))
+    print(f"{len(costs)} rules; instructions of the costliest next{' with sanitizers' if is_checked else ''}:")
+    for reading, worst, rule, start in costs[:5]:
+        print(f"  {worst:,} (to read it {reading:,}) from {start}: {rule[:100]}")
+    assert costs[0][1] <= COST_MAX * (8 if is_checked else 1)
 
 
 # --- libical ----------------------------------------------------------------------------------------
