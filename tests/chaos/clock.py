@@ -4,8 +4,9 @@
 """Steps of the wall clock by libfaketime, on a node, on PostgreSQL and on both; and everything stopped for a while.
 
 MONOTONIC and BOOTTIME stay real. A server or node reads its offset from a file, each process once a second (at every look
-it would open the file in PostgreSQL's signal handlers, and that ended a server now and then), so a step is one rename. A clock that was set back is set forward again; one that was set forward stays: the database's clock
-never ends behind what it has shown, else its schedules would be silent for as long. A node's clock is taktd's and the
+it would open the file in PostgreSQL's signal handlers, and that ended a server now and then), so a step is one rename. All
+clocks begin in a night in which clocks go forward (policies.py). A clock that was set back is set forward again; one that was
+set forward stays: the database's clock never ends behind what it has shown, else its schedules would be silent for as long. A node's clock is taktd's and the
 executor's; keepers have the real one (an absolute BOOTTIME timer of theirs is refused under libfaketime).
 All times of faults are the database's: `at` before the step, `healed` after it (or after the clock is right again).
 """
@@ -20,9 +21,12 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import timedelta
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import decisions  # noqa: E402
 import judge  # noqa: E402
+import policies  # noqa: E402
 from rig import alive, processes  # noqa: E402
 from scene import Scene, campaign  # noqa: E402
 from verdict import Campaign  # noqa: E402
@@ -39,12 +43,12 @@ KINDS = ("zygote", "keeper", "plugin", "executor", "engine", "gateway", "taktd")
 class FakeClock:
     """An offset that processes with `env` add to the wall clock."""
 
-    def __init__(self, directory, name):
+    def __init__(self, directory, name, offset=0.0):
         library = sorted(glob.glob("/usr/lib/*/faketime/libfaketime.so.1"))
         if not library:
             raise RuntimeError("libfaketime is not there: apt-get install faketime")
-        self.path, self.offset = directory / name, 0.0
-        self.set(0)
+        self.path = directory / name
+        self.set(offset)
         self.env = {"LD_PRELOAD": library[0], "FAKETIME_TIMESTAMP_FILE": str(self.path), "FAKETIME_CACHE_DURATION": "1",
                     "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
 
@@ -57,14 +61,15 @@ class FakeClock:
 
 
 class Clocks:
-    """Of the server and of each node, in a directory that all of them can read. is_sanitized: libfaketime cannot come
-    before the sanitizer's library, so only the server has one."""
+    """Of the server and of each node, in a directory that all of them can read. They begin at `begin`. is_sanitized: libfaketime
+    cannot come before the sanitizer's library, so only the server has one."""
 
-    def __init__(self, nodes=3, is_sanitized=False):
+    def __init__(self, nodes=3, is_sanitized=False, begin=policies.GAP - timedelta(minutes=4)):
+        self.begin, self.base = begin, begin.timestamp() - time.time()
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="tclk-", dir="/tmp"))
         self.directory.chmod(0o755)
-        self.pg = FakeClock(self.directory, "pg")
-        self.nodes = {f"n{i + 1}": FakeClock(self.directory, f"n{i + 1}") for i in range(0 if is_sanitized else nodes)}
+        self.pg = FakeClock(self.directory, "pg", self.base)
+        self.nodes = {f"n{i + 1}": FakeClock(self.directory, f"n{i + 1}", self.base) for i in range(0 if is_sanitized else nodes)}
 
     def close(self):
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -113,6 +118,8 @@ def make_plan(seed, steps, stop_s, stops=1, nodes=3):
         plan.append({"kind": "clock" if where == "node" else "outage", "on": where, "node": f"n{1 + i // 3 % nodes}" if where == "node" else None,
                      "step_s": round(sign * max(1.0, size), 1), "hold_s": round(rng.uniform(4, 10), 1)})
     rng.shuffle(plan)
+    # At last to the night in which clocks go back, and through it.
+    plan.append({"kind": "outage", "on": "both", "node": None, "to": policies.FOLD.timestamp() - 60, "hold_s": 120.0})
     plan += [{"kind": "outage", "on": "stop", "node": None, "step_s": 0, "hold_s": stop_s}] * stops
     return [{"no": n + 1, **fault} for n, fault in enumerate(plan)]
 
@@ -125,19 +132,19 @@ def _without(check, *phrases):
 
 
 # The deadlines are measured, takeovers are counted; stamps from before and after a step are not compared.
-_schedules = _without(judge.check_schedules, "skipped as the queue was full, but")
 _units = _without(judge.check_units, "began before its due time", "after its last moment", "(unit.deadline")
 _clients = _without(judge.check_clients, "it went on for more than")
 
 
 class Clock(Scene):
-    checks = (_schedules, judge.check_history, judge.check_attempts, _units, judge.check_accepted, _clients,
+    checks = (judge.check_schedules, judge.check_history, judge.check_attempts, _units, judge.check_accepted, _clients,
               judge.check_feed, judge.check_readers, judge.check_end)
     per_run = (judge.check_history, judge.check_attempts, _units, judge.check_accepted)
 
-    def __init__(self, c, plan, clocks, **more):
+    def __init__(self, c, plan, clocks, is_short=False, **more):
         self.clocks = clocks
-        super().__init__(c, plan, pg_env=clocks.pg.env, **more)
+        work = {"schedules": policies.schedules(clocks.begin, is_short), "calendars": policies.calendars(clocks.begin)}
+        super().__init__(c, plan, pg_env=clocks.pg.env, max_units=20, work=work, **more)
 
     def prepare(self):
         for node in self.rig.nodes:
@@ -154,6 +161,8 @@ class Clock(Scene):
         real, before = time.time(), self.now()
         if abs(before - real - self.clocks.pg.offset) > 0.5:
             raise RuntimeError("the server does not follow its clock")
+        if "to" in fault:
+            fault["step_s"] = round(max(0.0, fault["to"] - before), 1)
         fault["judged_before"] = min(before, before + fault["step_s"]) - 1
         text = self.stop_all(fault) if fault["on"] == "stop" else self.step(fault)
         fault["taken_over"] = len(self.taken_over(fault["judged_before"]))
@@ -242,9 +251,10 @@ class Clock(Scene):
 
     def summary(self, f):
         off = sorted(self.measured.values())
-        late = [o for o in f.occurrences if o["rule"] == "catchup.latest"]
+        missed = [o for o in f.occurrences if o["decision"] == "missed"]
         return {"deadlines": len(off), "deadlines_off_s": [round(off[0], 2), round(off[-1], 2)] if off else [],
-                "database_ahead_s": self.clocks.pg.offset, "skipped_ranges": len(late), "skipped_due_times": sum(o["n"] for o in late),
+                "database_ahead_s": round(self.clocks.pg.offset - self.clocks.base, 1), "missed_ranges": len(missed),
+                "missed_due_times": sum(o["n"] for o in missed), "schedules": decisions.counts(f),
                 "taken_over": sum(x["taken_over"] for x in self.done), "cpu_max": max([x.get("cpu", 0) for x in self.done], default=0),
                 "back_s": [x["back_s"] for x in self.done if "back_s" in x]}
 

@@ -395,6 +395,27 @@ def check_schedules(f):
     yield from check_decision_events(f)
 
 
+def counts(f):
+    """Of each task with a schedule: how many due times there were and what became of them, and of times that were none."""
+    found = {}
+    for task_id, task in f.tasks.items():
+        plan = plan_of(f, task_id)
+        if plan is None:
+            continue
+        d = Decisions(f, task_id, plan, [o for o in f.occurrences if o["task"] == task_id])
+        due = d.between(d.due, task["created"] + EDGE_S, f.due_until - plan.jitter_off)
+        by, known = collections.Counter(), set(due)
+        for o in d.rows:
+            n = len(known.intersection(d.covered(o, due)))
+            by[o["decision"]] += n
+            by[o["rule"]] += n
+        found[d.name] = {"due": len(due), **{what: by[what] for what in ("fired", "skipped", "missed")},
+                         "passed_over": sum(o["n"] for o in d.over_rows), "jitter_s": plan.jitter_off,
+                         "states": dict(collections.Counter(r["state"] or "live" for r in f.runs.values() if r["task"] == task_id)),
+                         "rules": {rule: n for rule, n in by.items() if "." in rule}}
+    return dict(sorted(found.items()))
+
+
 def _check_row(f, o, plans):
     name = f"{f.tasks.get(o['task'], {}).get('name', o['task'])} at {o['due']}"
     if o["task"] not in plans:

@@ -41,8 +41,8 @@ _OCCURRENCES = """select jsonb_build_object('task', o.task_id, 'due', {o.due_at}
 _COMMANDS = """select jsonb_build_object('key', c.idem_key, 'kind', c.kind, 'run', c.run_id, 'created', {c.created_at},
     'decided', {c.decided_at}, 'status', c.status, 'actor', c.actor, 'reason', c.body ->> 'reason') from takt.command c"""
 # Names are one organisation's: the harness has one, and its own names are not those of shipped calendars.
-_CALENDARS = """select c.name, coalesce(array_agg(d.day - date '1970-01-01') filter (where d.day is not null), '{}')
-    from takt.calendar c left join takt.calendar_day d on d.calendar_id = c.id group by c.id, c.name"""
+_CALENDARS = """select c.name, array(select d.day - date '1970-01-01' from takt.calendar_day d where d.calendar_id = c.id)
+    from takt.calendar c"""
 _OUTPUT = """select o.run_id || '.' || o.attempt || '.' || o.unit_no, o.off, o.raw_b, o.data from takt.output o
     where (:runs o.run_id) order by o.run_id, o.attempt, o.unit_no, o.off"""
 

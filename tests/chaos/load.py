@@ -92,11 +92,11 @@ class Witness:
 
 
 class Load:
-    def __init__(self, rig, seed=1, busy=None, schedules=True, cancels=True):
-        """busy: how many slow runs there shall be at once."""
+    def __init__(self, rig, seed=1, busy=None, schedules=SCHEDULES, cancels=True, calendars=None):
+        """busy: how many slow runs there shall be at once. schedules, calendars: by name."""
         self.rig, self.rng = rig, random.Random(seed)
         self.busy = busy or 8 * len(rig.nodes)
-        self.with_schedules, self.with_cancels = schedules, cancels
+        self.schedules, self.calendars, self.with_cancels = schedules or {}, calendars or {}, cancels
         self.client = Journal(rig.journals / "client.jsonl", sync=True)
         self.witness = Witness(rig.journals / "witness.jsonl")
         self.tasks, self.threads = {}, []
@@ -128,7 +128,11 @@ class Load:
             self._define(name, kind, dict(parameters), {"overlap": "parallel", **limits})
 
     def define_schedules(self):
-        for name, (kind, parameters, limits) in SCHEDULES.items():
+        for name, body in self.calendars.items():
+            status, said = self.rig.http("PUT", f"/calendars/{name}", body)
+            if status != 201:
+                raise RuntimeError(f"calendar {name}: {status} {said}")
+        for name, (kind, parameters, limits) in self.schedules.items():
             self._define(name, kind, dict(parameters), {"max_retries": 3, **limits})
 
     # commands ----------------------------------------------------------------------------------
@@ -219,8 +223,7 @@ class Load:
         self.readers += [SocketReader(self.rig, i + 1) for i in range(sockets)]
         # Sockets are to hear everything: what they join begins where the stream was before the first run.
         start = first_cursor(self.rig, self.tasks["slow-0"])
-        if self.with_schedules:
-            self.define_schedules()
+        self.define_schedules()
         for reader in self.readers[1:]:
             reader.since = {task: start for task in self.tasks.values()}
         for reader in self.readers:
@@ -242,7 +245,7 @@ class Load:
         self.hold.set()
         # Of the moment before: what falls due while one after the other is disabled need not be decided.
         until = self.rig.query("select extract(epoch from now())::float8")[0][0]
-        for name in SCHEDULES if self.with_schedules else ():
+        for name in self.schedules:
             def disabled(path=f"/tasks/{self.tasks[name]}/disable"):
                 try:
                     return self.rig.http("POST", path)[0] == 200

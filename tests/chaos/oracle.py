@@ -269,6 +269,7 @@ class Schedule:
     def _is_effective(self, second):
         return self.effective_from <= second < self.effective_until
 
+    @functools.lru_cache(maxsize=128)
     def _walk(self, after, until):
         """(due times, rule -> nominal times of which nothing comes) in (after, until]."""
         if self.kind in ("every", "once"):

@@ -29,11 +29,12 @@ AFTER_S = 2.0  # between two faults, at least
 class Scene:
     checks, per_run = judge.CHECKS, judge.PER_RUN
 
-    def __init__(self, campaign, plan, build=None, nodes=3, busy=None, **rig):
+    def __init__(self, campaign, plan, build=None, nodes=3, busy=None, work=None, **rig):
+        """work: more arguments of Load."""
         self.c, self.plan = campaign, list(plan)
         self.rng = random.Random(campaign.seed + campaign.segment)
         self.rig = Rig(seed=campaign.seed, nodes=nodes, build=SOURCE / (build or campaign.args.build), journals=campaign.journals, **rig)
-        self.load = Load(self.rig, seed=self.rng.random(), busy=busy)
+        self.load = Load(self.rig, seed=self.rng.random(), busy=busy, **(work or {}))
         self.journal = Journal(self.rig.journals / "faults.jsonl", sync=True)
         self.done, self.missing, self.judged_runs = [], [], set()
 
