@@ -360,7 +360,7 @@ def check_decision_events(f):
         item = told[0]
         want = ("occurrence_" + o["decision"], o["rule"], o["n"], o["due"], o["until"])
         got = (item["type"], item.get("rule"), item.get("n"), stamp(item["due_at"]) if item.get("due_at") else None,
-               stamp(item["until"]) if item.get("until") else None)
+               stamp(item["until_at"]) if item.get("until_at") else None)
         if got != want:
             yield problem("I8", f"{at}: its event says {got}")
 

@@ -355,7 +355,7 @@ class SocketReader:
         elif event in ("phx_error", "phx_close"):
             raise Closed(0)
         elif "seq" in payload:
-            self.out.write(kind="event", run=payload["run_id"], seq=payload["seq"], type=event)
+            self.out.write(kind="event", run=payload["run_id"] or payload["event_id"], seq=payload["seq"], type=event)
             self.since[task] = payload["cursor"]
 
     def _listen(self, ws, tasks):

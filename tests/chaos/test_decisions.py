@@ -61,7 +61,7 @@ class Policies(World):
         self.feed += 1
         row = {"first_seq": 1, "task": task, "node": 1, "incarnation": 1, "feed": self.feed, "items": [{
             "at": stamp(at), "severity": "info", "type": f"occurrence_{decision}", "due_at": stamp(first), "rule": rule, "n": n,
-            "until": stamp(last) if last else None}]}
+            "until_at": stamp(last) if last else None}]}
         self.f.events[event] = [row]
         self.f.readers["reader-feed"].append({"run": event, "first_seq": 1, "node": 1, "incarnation": 1, "feed": self.feed, "n": 1})
         self.f.readers["reader-socket1"].append({"kind": "event", "run": event, "seq": 1})
@@ -187,7 +187,7 @@ def becomes(f, o, decision, rule, run=None):
 
 def ends_at(f, o, until, n):
     o.update(until=until, n=n)
-    f.events[o["event"]][0]["items"][0].update(until=stamp(until), n=n)
+    f.events[o["event"]][0]["items"][0].update(until_at=stamp(until), n=n)
 
 
 def fires_instead(f, task, due):
