@@ -18,6 +18,12 @@ def windows(f, margin=0.0, kinds=None, node=None):
             if (kinds is None or x["kind"] in kinds) and (node is None or x.get("node") == node)]
 
 
+def set_back(f):
+    """Times around which the database's clock was set back: what lived then cannot be ordered by its stamps."""
+    return [(x["at"] - 5 - min(-x["step_s"], 60), (x.get("healed") or float("inf")) + 5)
+            for x in f.faults if x.get("step_s", 0) < 0 and x.get("on") != "node"]
+
+
 def excused(spans, t, limit):
     """By when what is due at t must be done: limit after it, or after the last of the faults that touch the wait."""
     end = t + limit

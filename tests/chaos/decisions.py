@@ -13,12 +13,13 @@ import collections
 from dataclasses import dataclass
 
 import oracle
-from common import LATE_S, OUTAGES, SKEW_S, excused, items, problem, stamp, windows
+from common import LATE_S, OUTAGES, SKEW_S, excused, items, problem, set_back, stamp, windows
 
 CATCH_UP_STEPS = 10000  # times counted, and looked at, in a decision
 CATCH_UP_LATE_S = 60    # with catch-up none later than this is missed
 PASSED_MAX = 90         # rows that one decision writes at least before it leaves some out
 EDGE_S = 1.0            # around the making of a schedule: its first due time may be on either side
+ANCHOR_S = 5.0          # a task is checked, then made
 AT_ONCE_S = 1.0         # rows of one transaction, and what is seen as of one instant
 READ_S = 3.0            # a decision may be about what was due so long ago ...
 STALE_S = 12.0          # ... or so long, if an engine was stopped before it sent it
@@ -58,9 +59,10 @@ def plan_of(f, task_id):
     if s["kind"] == "on_demand":
         return None
     since = _instant(s.get("effective_from"), float("-inf"))
+    anchor = f.tasks[task_id].get("anchor") or f.tasks[task_id]["created"]
     return Plan(
         oracle.Schedule(s["kind"], s["expr"], s["timezone"], s["dst_gap"], s["dst_fold"],
-                        int(since if s.get("effective_from") else f.tasks[task_id]["created"]), since,
+                        int(since if s.get("effective_from") else anchor), since,
                         _instant(s.get("effective_until"), float("inf")),
                         _days(f, s["include"]) if s.get("include") else None, _days(f, s.get("exclude") or []), s.get("on_hit") or "skip"),
         s.get("catch_up") or "latest", s.get("catch_up_limit") or 10, s.get("catch_up_deadline_seconds"),
@@ -370,8 +372,7 @@ def check_decision_events(f):
 
 def check_schedules(f):
     outages, stops = windows(f, 3.0, OUTAGES), windows(f, 3.0)
-    set_clock = [(x["at"] - 5 - min(-x["step_s"], 60), (x.get("healed") or float("inf")) + 5)
-                 for x in f.faults if x.get("step_s", 0) < 0 and x.get("on") != "node"]
+    set_clock = set_back(f)
     rows, runs_of, plans = collections.defaultdict(list), collections.defaultdict(list), {}
     for o in f.occurrences:
         rows[o["task"]].append(o)
@@ -382,6 +383,8 @@ def check_schedules(f):
         if plan is None:
             continue
         plans[task_id] = plan
+        if abs((f.tasks[task_id].get("anchor") or f.tasks[task_id]["created"]) - f.tasks[task_id]["created"]) > ANCHOR_S:
+            yield problem("I1", f"{f.tasks[task_id]['name']}: counts from {f.tasks[task_id]['anchor']}, not from its making", task=task_id)
         d = Decisions(f, task_id, plan, sorted(rows[task_id], key=lambda o: (o["due"], o["decided"])))
         yield from check_due_times(d, outages)
         yield from check_passed_over(d)

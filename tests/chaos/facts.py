@@ -18,7 +18,8 @@ _zstd.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_cha
 _EPOCH = "extract(epoch from {})::float8"
 _ROWS = {
     "tasks": """select t.id, jsonb_build_object('name', t.name, 'type', t.task_type, 'enabled', t.enabled,
-        'created', {t.created_at}, 'definition', t.definition) from takt.task t""",
+        'created', {t.created_at}, 'definition', t.definition,
+        'anchor', (select {s.anchor} from takt.schedule s where s.id = t.id)) from takt.task t""",
     "nodes": "select n.id, jsonb_build_object('name', n.name, 'no', n.no) from takt.node n",
     "runs": """select r.id, jsonb_build_object('task', r.task_id, 'type', r.task_type, 'trigger', r.trigger, 'due', {r.due_at},
         'created', {r.created_at}, 'state', r.state, 'attempts', r.attempts, 'started', {r.started_at},

@@ -13,7 +13,7 @@ import collections
 import pathlib
 import re
 
-from common import SKEW_S, excused, items, problem, stamp, windows
+from common import SKEW_S, excused, items, problem, set_back, stamp, windows
 from decisions import check_schedules, event_ids, punctuality  # noqa: F401 (punctuality: of the campaigns)
 
 _DEF = (pathlib.Path(__file__).resolve().parents[2] / "lib/task/states.def").read_text(encoding="utf-8")
@@ -114,7 +114,7 @@ def _check_retries(f, run_id, run, attempts):
     for a, b in zip(attempts, attempts[1:]):
         if a["finished"] is None or a["state"] in ("dispatched", "running"):
             yield problem("I7", f"run {run_id}: attempt {b['no']} beside attempt {a['no']}, which is {a['state']}", run=run_id)
-        elif b["opened"] < a["finished"] + delay - 0.05:
+        elif b["opened"] < a["finished"] + delay - 0.05 and not any(x <= a["finished"] <= y for x, y in set_back(f)):
             yield problem("I15", f"run {run_id}: attempt {b['no']} {b['opened'] - a['finished']:.3f} s after the one "
                           f"before, the delay is {delay} s", run=run_id)
         if a["class"] and a["class"] not in RETRYABLE:

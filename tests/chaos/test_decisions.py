@@ -296,6 +296,11 @@ def the_jitter_is_not_waited_for(f):
     row(f, JITTER, 180)["decided"] -= 1
 
 
+@lie("I1", "not from its making")
+def counted_from_somewhen(f):
+    f.tasks["late"]["anchor"] = T0 - 88
+
+
 @lie("I1", "which is no due time")
 def fired_before_it_was_effective(f):
     f.tasks[JITTER]["definition"]["schedule"]["effective_from"] = stamp(T0 + 171)
