@@ -43,7 +43,8 @@ look(struct why_case *c, unsigned span)
 static int64_t
 choose_disabled(struct why_case *c, int64_t now)
 {
-	c->asked = why_ask_second(now);
+	/* what was set in this second holds from the next one on */
+	c->asked = why_ask_second(now + 1);
 	look(c, 0);
 	if (c->found.has_before && c->found.before >= json_get_int(c->setting, "since", now))
 		return c->found.before;

@@ -374,6 +374,8 @@ why_tell(const struct why_case *c)
 		say_undecided(&t);
 	if (c->asked.n > 1)
 		say(&t, "twice", json_true());
+	if (c->asked.is_gap)
+		say(&t, "gap", json_true());
 	tell_sentence(&t);
 	out = json_pack("{s:s, s:o?, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:O, s:o, s:o, s:o, s:o}",
 	    "task_id", json_get_str(c->facts, "id", ""), "asked",

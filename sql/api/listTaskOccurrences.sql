@@ -3,7 +3,8 @@
 -- Decisions about one task's due times, newest first. The cursor is the last due time (microseconds).
 with a as (
 	select ($1::jsonb #>> '{path,id}')::uuid as id, q ->> 'decision' as decision, (q ->> 'limit')::int as n,
-		coalesce((q ->> 'since')::timestamptz, '-infinity') as since, coalesce((q ->> 'until')::timestamptz, 'infinity') as until,
+		takt.when_asked(coalesce(q ->> 'since', '-infinity'), 'UTC') as since,
+		takt.when_asked(coalesce(q ->> 'until', 'infinity'), 'UTC') as until,
 		case when q ->> 'cursor' ~ '^\d{1,16}$' then to_timestamp((q ->> 'cursor')::bigint / 1e6) else 'infinity' end as before
 	from (select $1::jsonb -> 'query' as q) q
 ), page as (
@@ -19,8 +20,11 @@ with a as (
 			where r.id = p.run_id)) as item
 	from page p
 )
-select case when t.id is null then 404 else 200 end as status,
-	case when t.id is null then takt.not_found('task', a.id::text) else takt.page(
+select case when a.since is null or a.until is null then 400 when t.id is null then 404 else 200 end as status,
+	case when a.since is null or a.until is null then takt.problem('invalid_query',
+		case when a.since is null then 'since' else 'until' end || ' is no time', case when a.since is null then 'since' else 'until' end,
+		'RFC 3339, e.g. 2030-01-31T00:00:00Z.')
+	when t.id is null then takt.not_found('task', a.id::text) else takt.page(
 		(select array_agg(i.item order by i.due_at desc) from item i), (select array_agg(i.key order by i.due_at desc) from item i),
 		a.n) end as body
 from a left join takt.task t on t.id = a.id;
