@@ -6,12 +6,10 @@ with a as (
 	select ($1::jsonb #>> '{path,id}')::uuid as id, $1::jsonb #>> '{query,at}' as at
 ), t as (
 	select t.id, t.name, t.created_at, a.at, s.zone, s.anchor, s.enabled, s.next_due_at, s.last_due_at, s.jitter_off_s,
-		s.disabled_at, l.due_at as latest, l.until_at as latest_until
+		s.disabled_at, takt.latest_decision(t.id) as latest
 	from a join takt.task t on t.id = a.id left join takt.schedule s on s.id = t.id
-	left join lateral (select o.due_at, o.until_at from takt.occurrence o where o.task_id = t.id
-		order by o.due_at desc limit 1) l on true
 ), about as (
-	select t.*, coalesce(takt.when_asked(t.at, t.zone), t.latest_until, t.latest, now()) as asked from t
+	select t.*, coalesce(takt.when_asked(t.at, t.zone), t.latest, now()) as asked from t
 ), held as materialized (
 	select h.since, h.item from about b, takt.task_settings(b.id, b.asked - interval '2 days') h
 ), names as (
@@ -25,7 +23,7 @@ select case when b.id is null then 404 else 200 end as status,
 		'anchor', floor(extract(epoch from coalesce(b.anchor, b.created_at)))::bigint, 'enabled', coalesce(b.enabled, false),
 		'next_due', floor(extract(epoch from b.next_due_at))::bigint, 'last_due', floor(extract(epoch from b.last_due_at))::bigint,
 		'disabled_at', floor(extract(epoch from b.disabled_at))::bigint, 'jitter', coalesce(b.jitter_off_s, 0),
-		'latest', floor(extract(epoch from coalesce(b.latest_until, b.latest)))::bigint,
+		'latest', floor(extract(epoch from b.latest))::bigint,
 		'settings', (select coalesce(jsonb_agg(h.item order by h.since), '[]') from held h),
 		'calendars', takt.days_about(coalesce((select names from names), '{}'), b.asked - interval '400 days',
 			greatest(b.asked, now()) + interval '800 days')) end as body

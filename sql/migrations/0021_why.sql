@@ -58,7 +58,7 @@ $$;
 -- About when an asked time is: to choose what to read. The hook reads it exactly, and refuses what is no time.
 create function takt.when_asked(p_at text, p_zone text) returns timestamptz language plpgsql stable as $$
 begin
-	return case when p_at ~* '(z|[+-]\d\d:\d\d)$' then p_at::timestamptz else p_at::timestamp at time zone p_zone end;
+	return case when p_at !~ '^(\d{4}-|-?infinity$)' then null when p_at ~* '(z|[+-]\d\d:\d\d)$' then p_at::timestamptz else p_at::timestamp at time zone p_zone end;
 exception when others then
 	return null;
 end $$;
@@ -106,8 +106,82 @@ create function takt.days_about(p_names text[], p_from timestamptz, p_to timesta
 		order by c.name, c.org_id nulls last) c
 $$;
 
+-- The decisions on due times of a task that fall on one of the probes ([[from, to], …] in seconds), each with its run and what was in the
+-- way; and whether an engine is alive. A decision may be a range that began long before: the newest 300 are looked at.
+create function takt.why(p_task uuid, p_probes jsonb) returns jsonb
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+begin
+	return (with a as (
+		select p_task as id, p_probes as probes
+	), row as (
+		select p.n as probe, o.*, p.lo
+		from a, lateral (select n, to_timestamp((x ->> 0)::bigint) as lo, to_timestamp((x ->> 1)::bigint) as hi
+				from jsonb_array_elements(a.probes) with ordinality as e(x, n)) p,
+			lateral (select * from (select o.* from takt.occurrence o where o.task_id = a.id and o.due_at <= p.hi
+				order by o.due_at desc limit 300) o where coalesce(o.until_at, o.due_at) >= p.lo) o
+	), run as (
+		select distinct on (w.run_id) w.run_id, r.id, r.code, coalesce(r.state, l.state, 'queued') as state, r.summary, r.created_at,
+			coalesce(r.started_at, l.started_at) as started_at, r.finished_at, l.expires_at
+		from row w join takt.run r on r.id = w.run_id left join takt.live l on l.run_id = r.id and r.state is null
+	), item as (
+		select w.probe, w.due_at, jsonb_build_object('probe', w.probe - 1, 'due', extract(epoch from w.due_at)::bigint,
+			'until', extract(epoch from w.until_at)::bigint, 'n', w.n, 'decision', w.decision, 'rule', w.rule,
+			'decided', floor(extract(epoch from w.decided_at))::bigint, 'decided_at', takt.ts(w.decided_at), 'detail', w.detail,
+			'run', case when r.id is not null then jsonb_build_object('id', r.id, 'code', r.code, 'state', r.state) end,
+			'message', r.summary ->> 'message', 'started_at', takt.ts(r.started_at),
+			'late_s', case when r.id is not null then floor(extract(epoch from
+				coalesce(r.started_at, r.finished_at, now()) - w.due_at))::bigint end,
+			'decided_late_s', floor(extract(epoch from w.decided_at - w.due_at))::bigint,
+			-- the run that it had to wait for, if there was one
+			'behind', (select jsonb_build_object('id', b.id, 'code', b.code, 'state', coalesce(b.state, l.state))
+				from (select * from takt.run b where b.task_id = w.task_id and b.id < w.run_id order by b.id desc limit 10) b
+				left join takt.live l on l.run_id = b.id and b.state is null
+				where b.finished_at is null or b.finished_at > r.created_at order by b.id desc limit 1),
+			'in_the_way', (select jsonb_agg(jsonb_build_object('id', b.id, 'code', b.code, 'state', coalesce(b.state, l.state)))
+				from (select takt.as_uuid(x) as id from (select w.detail ->> 'run_id' as x union all
+					select jsonb_array_elements_text(case jsonb_typeof(w.detail -> 'replaces') when 'array' then w.detail -> 'replaces'
+						else '[]' end)) x limit 20) x
+				join takt.run b on b.id = x.id left join takt.live l on l.run_id = b.id and b.state is null),
+			'downtime', (select jsonb_agg(jsonb_build_object('from', takt.ts(d.from_at), 'until', takt.ts(d.until_at)) order by d.from_at)
+				from (select * from takt.downtime d where d.from_at < w.decided_at and d.until_at > greatest(w.due_at, w.lo)
+				order by d.from_at limit 5) d)) as item
+		from row w left join run r on r.run_id = w.run_id
+	)
+	select jsonb_build_object(
+		'rows', (select coalesce(jsonb_agg(i.item order by i.probe, i.due_at desc), '[]') from item i),
+		'is_kept', (select bool_and(to_regclass('takt.occurrence_' || to_char(to_timestamp((x ->> 0)::bigint) at time zone 'UTC',
+			'YYYYMM')) is not null) from a, jsonb_array_elements(a.probes) x),
+		'has_engine', exists (select from takt.node where lease_until > now()),
+		'last_engine', (select takt.ts(max(lease_until)) from takt.node)));
+end $$;
+
+-- When the newest decision about a task's due times ends.
+create function takt.latest_decision(p_task uuid) returns timestamptz
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+begin
+	return (select coalesce(o.until_at, o.due_at) from takt.occurrence o where o.task_id = p_task order by o.due_at desc limit 1);
+end $$;
+
+create function takt.occurrences(p_task uuid, p_decision text, p_since timestamptz, p_until timestamptz, p_limit int)
+returns jsonb language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+begin
+	return (with page as (
+		select o.* from takt.occurrence o where o.task_id = p_task and o.due_at >= p_since and o.due_at < p_until
+			and (p_decision is null or o.decision = p_decision)
+		order by o.due_at desc limit p_limit + 1
+	), item as (
+		select p.due_at, (extract(epoch from p.due_at) * 1e6)::bigint::text as key, jsonb_build_object(
+			'due_at', takt.ts(p.due_at), 'until_at', takt.ts(p.until_at), 'n', p.n, 'decision', p.decision, 'rule', p.rule,
+			'decided_at', takt.ts(p.decided_at), 'detail', p.detail, 'run', (select jsonb_build_object('id', r.id, 'code', r.code,
+				'state', coalesce(r.state, l.state, 'queued')) from takt.run r
+				left join takt.live l on l.run_id = r.id and r.state is null where r.id = p.run_id)) as item
+		from page p
+	) select takt.page(array_agg(i.item order by i.due_at desc), array_agg(i.key order by i.due_at desc), p_limit) from item i);
+end $$;
+
 revoke all on function takt.shared_schedule_keep(), takt.schedule_said(jsonb), takt.second_after(timestamptz),
-	takt.when_asked(text, text), takt.task_settings(uuid, timestamptz), takt.days_about(text[], timestamptz, timestamptz)
-	from public;
+	takt.when_asked(text, text), takt.task_settings(uuid, timestamptz), takt.days_about(text[], timestamptz, timestamptz),
+	takt.why(uuid, jsonb), takt.latest_decision(uuid), takt.occurrences(uuid, text, timestamptz, timestamptz, int) from public;
 grant execute on function takt.schedule_said(jsonb), takt.second_after(timestamptz), takt.when_asked(text, text),
-	takt.task_settings(uuid, timestamptz), takt.days_about(text[], timestamptz, timestamptz) to takt_gateway;
+	takt.task_settings(uuid, timestamptz), takt.days_about(text[], timestamptz, timestamptz),
+	takt.why(uuid, jsonb), takt.latest_decision(uuid), takt.occurrences(uuid, text, timestamptz, timestamptz, int) to takt_gateway;
