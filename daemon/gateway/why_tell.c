@@ -270,6 +270,9 @@ tell_facts(struct tale *t)
 	if (calendar)
 		buf_addf(&t->sentence, " Calendar %s%s%s%s.", calendar, *reason ? " (" : "", reason,
 		    *reason ? ")" : "");
+	if (json_get_int(t->detail, "limit", 0) > 0)
+		buf_addf(&t->sentence, " The limit is %lld.",
+		    (long long)json_get_int(t->detail, "limit", 0));
 	json_array_foreach((json_t *)runs, i, run) buf_addf(&t->sentence,
 	    " In the way: run %s (%s).", json_get_str(run, "code", ""),
 	    json_get_str(run, "state", ""));
