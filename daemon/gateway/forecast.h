@@ -18,16 +18,16 @@
 #include "when/when.h"
 
 #define FORECAST_RANGE_S (31 * 86400)
-#define FORECAST_PAGE 1000     /* tasks a request; sql/api/getForecast.sql reads one more */
-#define FORECAST_STEPS 50000   /* a due time a minute of the longest range */
-#define FORECAST_ROWS_TASK 48  /* more due times of a task are one row */
+#define FORECAST_PAGE 1000    /* tasks a request; sql/api/getForecast.sql reads one more */
+#define FORECAST_STEPS 50000  /* a due time a minute of the longest range */
+#define FORECAST_ROWS_TASK 48 /* more due times of a task are one row */
 
 /* Due times that are one row: one, or those from due on until last. */
 struct forecast_row {
 	const json_t *task; /* borrowed */
 	int64_t due, last;
 	unsigned count;
-	bool is_more; /* count is what was counted until FORECAST_STEPS */
+	bool is_more;        /* count is what was counted until FORECAST_STEPS */
 	const char *skipped; /* "calendar", "gap", "fold"; NULL: it fires */
 	char reason[CALENDAR_REASON_MAX + 1];
 	bool is_moved, is_repeat, is_shifted;

@@ -51,8 +51,7 @@ add_row(struct forecast *f, const json_t *task, int64_t due)
 		f->rows = rows;
 		f->cap = f->cap ? f->cap * 2 : 64;
 	}
-	f->rows[f->n] =
-	    (struct forecast_row){.task = task, .due = due, .last = due, .count = 1};
+	f->rows[f->n] = (struct forecast_row){.task = task, .due = due, .last = due, .count = 1};
 	return &f->rows[f->n++];
 }
 
@@ -142,9 +141,8 @@ forecast_add(struct forecast *f, const json_t *task)
 {
 	const json_t *schedule = json_object_get(task, "schedule");
 	struct err e = ERR_INIT;
-	_cleanup_schedule_plan_ struct schedule_plan *p =
-	    schedule_plan_new(schedule, f->calendars, json_get_str(task, "id", ""),
-		json_get_int(task, "anchor", 0), &e);
+	_cleanup_schedule_plan_ struct schedule_plan *p = schedule_plan_new(schedule, f->calendars,
+	    json_get_str(task, "id", ""), json_get_int(task, "anchor", 0), &e);
 	struct forecast_row *r;
 
 	if (!p) {
@@ -187,14 +185,14 @@ marks_of(const struct forecast_row *r)
 static json_t *
 tell_row(const struct forecast_row *r)
 {
-	const struct zone *z = zone_get(
-	    json_get_str(json_object_get(r->task, "schedule"), "timezone", "UTC"), NULL);
+	const struct zone *z =
+	    zone_get(json_get_str(json_object_get(r->task, "schedule"), "timezone", "UTC"), NULL);
 	int64_t jitter = json_get_int(r->task, "jitter", 0);
 	json_t *row = json_pack("{s:O, s:O, s:o, s:o, s:o, s:I, s:o, s:s?}", "task_id",
 	    json_object_get(r->task, "id"), "task_name", json_object_get(r->task, "name"), "due_at",
 	    why_utc(r->due), "local", why_local(z ? z : zone_utc(), r->due), "marks", marks_of(r),
-	    "count", (json_int_t)r->count, "last_at",
-	    r->count > 1 ? why_utc(r->last) : json_null(), "skipped", r->skipped);
+	    "count", (json_int_t)r->count, "last_at", r->count > 1 ? why_utc(r->last) : json_null(),
+	    "skipped", r->skipped);
 
 	if (r->skipped)
 		json_object_set_new(row, "reason", json_string(r->reason));
@@ -221,11 +219,11 @@ tell_load(const struct forecast *f)
 			busiest = m[i] > m[busiest] ? i : busiest;
 		}
 		if (sum)
-			json_array_append_new(load,
-			    json_pack("{s:o, s:I, s:o, s:I}", "hour", why_utc(at), "count",
-				(json_int_t)sum, "busiest_minute",
-				why_utc(at + busiest * INT64_C(60)), "busiest_count",
-				(json_int_t)m[busiest]));
+			json_array_append_new(
+			    load, json_pack("{s:o, s:I, s:o, s:I}", "hour", why_utc(at), "count",
+				      (json_int_t)sum, "busiest_minute",
+				      why_utc(at + busiest * INT64_C(60)), "busiest_count",
+				      (json_int_t)m[busiest]));
 	}
 	return load;
 }

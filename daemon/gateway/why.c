@@ -166,7 +166,7 @@ find_row(struct why_case *c)
 	}
 }
 
-/* A range is of the settings that held when it was decided: with a back-fill those of a later day. */
+/* A range is of the settings that held when it was decided: with a back-fill, later ones. */
 static void
 find_range(struct why_case *c)
 {
@@ -194,7 +194,7 @@ worth(const struct why_case *c)
 {
 	if (c->row)
 		return !strcmp(json_get_str(c->row, "decision", ""), "fired") ? 6
-		       : is_of_mark(c->row)				      ? 3
+		       : is_of_mark(c->row)                                   ? 3
 									      : 5;
 	return !c->found.is_nominal ? 0 : c->found.mark.what == WHEN_FIRES ? 4 : 2;
 }

@@ -28,7 +28,8 @@ struct why_span {
 struct why_asked {
 	struct why_span span[2]; /* two, if the clock shows the time twice */
 	unsigned n;
-	bool is_gap; /* the clock skips the time: it stands for its local seconds, at the gap's end */
+	bool
+	    is_gap; /* the clock skips the time: it stands for its local seconds, at the gap's end */
 	int64_t local_lo, local_hi;
 };
 
@@ -41,14 +42,14 @@ struct why_asked why_ask_second(int64_t utc);
 
 /* What the expression, its calendars and the clock say about a span. */
 struct why_found {
-	bool is_nominal;     /* a time of the schedule falls on it */
-	bool is_invalid;     /* the schedule cannot be read; error says why */
-	bool is_on_demand;   /* it has no times at all */
+	bool is_nominal;   /* a time of the schedule falls on it */
+	bool is_invalid;   /* the schedule cannot be read; error says why */
+	bool is_on_demand; /* it has no times at all */
 	struct when_mark mark;
 	char reason[CALENDAR_REASON_MAX + 1]; /* why it does not fire, or is moved */
 	char calendar[64];                    /* that decided */
-	const char *rule;    /* of a time that does not fire, or of a moved one; else NULL */
-	int64_t due;         /* when it runs; of a time that does not: its nominal instant */
+	const char *rule; /* of a time that does not fire, or of a moved one; else NULL */
+	int64_t due;      /* when it runs; of a time that does not: its nominal instant */
 	bool has_before, has_after;
 	int64_t before, after; /* due times on both sides, by the same settings */
 	struct err error;

@@ -58,7 +58,7 @@ ask_local(const struct zone *z, int64_t local, int64_t length, struct why_asked 
 	*out = (struct why_asked){.n = 1, .local_lo = local, .local_hi = local + length - 1};
 	if (length == DAY_S) {
 		out->span[0].lo = at.kind == ZONE_GAP ? at.change : at.first;
-		out->span[0].hi = end.kind == ZONE_GAP	  ? end.change - 1
+		out->span[0].hi = end.kind == ZONE_GAP    ? end.change - 1
 				  : end.kind == ZONE_FOLD ? end.second
 							  : end.first;
 	} else if (at.kind == ZONE_GAP) {
@@ -67,8 +67,7 @@ ask_local(const struct zone *z, int64_t local, int64_t length, struct why_asked 
 	} else {
 		out->span[0] = (struct why_span){at.first, at.first + length - 1};
 		if (at.kind == ZONE_FOLD)
-			out->span[out->n++] =
-			    (struct why_span){at.second, at.second + length - 1};
+			out->span[out->n++] = (struct why_span){at.second, at.second + length - 1};
 	}
 }
 
@@ -85,7 +84,10 @@ why_ask(const char *text, const struct zone *z, struct why_asked *out, struct er
 	rest = text + n;
 	/* the missing seconds, and for local time the offset that makes it a plain count */
 	snprintf(whole, sizeof(whole), "%.*s%s%s", (int)n, text,
-	    n == 10 ? "T00:00:00" : n == 16 ? ":00" : "", *rest ? rest : "Z");
+	    n == 10   ? "T00:00:00"
+	    : n == 16 ? ":00"
+		      : "",
+	    *rest ? rest : "Z");
 	if (when_parse_rfc3339(whole, &utc, NULL, NULL) < 0)
 		return refuse(text, e);
 	if (!*rest)

@@ -73,8 +73,8 @@ plan_of(const json_t *facts, const json_t *setting, struct err *e)
 
 	json_object_set_new(normal, "effective_from", json_null());
 	json_object_set_new(normal, "effective_until", json_null());
-	return schedule_plan_new(normal, json_object_get(facts, "calendars"),
-	    json_get_str(facts, "id", ""), anchor, e);
+	return schedule_plan_new(
+	    normal, json_object_get(facts, "calendars"), json_get_str(facts, "id", ""), anchor, e);
 }
 
 /* Is a local time among those that are asked for? Only a time that the clock skips has no other
@@ -113,8 +113,8 @@ is_listed(const json_t *names, const char *name)
 	const json_t *n;
 	size_t i;
 
-	json_array_foreach((json_t *)names, i, n) if (!strcmp(json_string_value(n), name))
-		return true;
+	json_array_foreach(
+	    (json_t *)names, i, n) if (!strcmp(json_string_value(n), name)) return true;
 	return false;
 }
 
@@ -146,11 +146,10 @@ judge(const struct schedule_plan *p, const json_t *setting, struct why_found *ou
 		out->rule = m->what == WHEN_SKIPPED_GAP ? "dst.gap" : "dst.fold";
 		snprintf(out->reason, sizeof(out->reason), "%s", m->reason);
 	} else if (m->what == WHEN_SKIPPED_CALENDAR || is_moved)
-		name_calendar(p, setting,
-		    is_moved ? m->o.day : floor_div(m->local_s, DAY_S), out);
+		name_calendar(p, setting, is_moved ? m->o.day : floor_div(m->local_s, DAY_S), out);
 }
 
-/* The last due time before an instant: looking back by doubling steps, the last of them is walked. */
+/* The last due time before an instant, looking back by doubling steps. */
 static bool
 find_before(const struct when *w, int64_t utc, int64_t floor, int64_t *out)
 {
@@ -180,8 +179,8 @@ find_neighbours(const struct when *w, const json_t *facts, const json_t *setting
 	why_effective(setting, &from, &until);
 	if (from < created)
 		from = created;
-	out->has_before = find_before(w, a->span[span].lo < until ? a->span[span].lo : until, from,
-	    &out->before);
+	out->has_before =
+	    find_before(w, a->span[span].lo < until ? a->span[span].lo : until, from, &out->before);
 	out->has_after =
 	    when_next(w, a->span[span].hi > from - 1 ? a->span[span].hi : from - 1, &o) &&
 	    o.utc < until;
@@ -205,8 +204,8 @@ why_look(const json_t *facts, const json_t *setting, const struct why_asked *a, 
 		return;
 	}
 	w = schedule_plan_when(p);
-	out->is_nominal = find_due(w, a, a->span[span], &out->mark) ||
-			  find_mark(w, a, a->span[span], &out->mark);
+	out->is_nominal =
+	    find_due(w, a, a->span[span], &out->mark) || find_mark(w, a, a->span[span], &out->mark);
 	if (out->is_nominal)
 		judge(p, setting, out);
 	find_neighbours(w, facts, setting, a, span, out);

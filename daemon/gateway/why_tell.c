@@ -97,9 +97,8 @@ judge(struct tale *t)
 			t->due = json_get_int(c->row, "due", 0);
 		return;
 	}
-	t->is_future =
-	    t->due + (c->found.is_nominal ? json_get_int(c->facts, "jitter", 0) : 0) >
-	    json_get_int(c->facts, "now", 0);
+	t->is_future = t->due + (c->found.is_nominal ? json_get_int(c->facts, "jitter", 0) : 0) >
+		       json_get_int(c->facts, "now", 0);
 	judge_undecided(t);
 }
 
@@ -127,7 +126,8 @@ say_found(struct tale *t)
 	if (!f->is_nominal || f->mark.what != WHEN_FIRES)
 		return;
 	if (f->mark.o.is_moved)
-		say(t, "moved", json_string("the clock skipped its time: it runs at the gap's end"));
+		say(t, "moved",
+		    json_string("the clock skipped its time: it runs at the gap's end"));
 	if (f->mark.o.is_repeat)
 		say(t, "repeat", json_true());
 	if (f->mark.o.is_shifted)
@@ -176,8 +176,7 @@ say_late(struct tale *t)
 		json_array_append_new(
 		    causes, cause("no_engine", "downtime", json_incref((json_t *)downtime)));
 	else if (late > 60)
-		json_array_append_new(
-		    causes, cause("decided_late", "seconds", json_integer(late)));
+		json_array_append_new(causes, cause("decided_late", "seconds", json_integer(late)));
 	if (json_is_object(behind))
 		json_array_append_new(
 		    causes, cause("queued", "run", json_incref((json_t *)behind)));
@@ -227,7 +226,7 @@ tell_run(struct tale *t)
 	if (late > 0)
 		buf_addf(&t->sentence, ", %lld s after the due time%s", (long long)late,
 		    json_is_null(json_object_get(t->c->row, "started_at")) ? " and not started"
-									    : " it started");
+									   : " it started");
 	json_array_foreach((json_t *)causes, i, j)
 	{
 		const char *name = json_get_str(j, "cause", "");
@@ -273,15 +272,17 @@ tell_facts(struct tale *t)
 	if (json_get_int(t->detail, "limit", 0) > 0)
 		buf_addf(&t->sentence, " The limit is %lld.",
 		    (long long)json_get_int(t->detail, "limit", 0));
-	json_array_foreach((json_t *)runs, i, run) buf_addf(&t->sentence,
-	    " In the way: run %s (%s).", json_get_str(run, "code", ""),
-	    json_get_str(run, "state", ""));
+	json_array_foreach((json_t *)runs, i, run)
+	    buf_addf(&t->sentence, " In the way: run %s (%s).", json_get_str(run, "code", ""),
+		json_get_str(run, "state", ""));
 	if (cause)
-		buf_addf(&t->sentence, " %s", !strcmp(cause, "waiting") ? "An engine is alive and will decide it."
+		buf_addf(&t->sentence, " %s",
+		    !strcmp(cause, "waiting")     ? "An engine is alive and will decide it."
 		    : !strcmp(cause, "no_engine") ? "No engine is alive."
-		    : !strcmp(cause, "changed")   ? "The settings were changed before an engine decided it."
-		    : !strcmp(cause, "not_kept")  ? "Decisions of that month are no longer kept."
-						  : "Nothing says why.");
+		    : !strcmp(cause, "changed")
+			? "The settings were changed before an engine decided it."
+		    : !strcmp(cause, "not_kept") ? "Decisions of that month are no longer kept."
+						 : "Nothing says why.");
 	if (t->c->row && !strcmp(t->answer, "fired"))
 		tell_run(t);
 	else
@@ -380,7 +381,8 @@ why_tell(const struct why_case *c)
 	if (c->asked.is_gap)
 		say(&t, "gap", json_true());
 	tell_sentence(&t);
-	out = json_pack("{s:s, s:o?, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:O, s:o, s:o, s:o, s:o}",
+	out = json_pack("{s:s, s:o?, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+			"s:O, s:o, s:o, s:o, s:o}",
 	    "task_id", json_get_str(c->facts, "id", ""), "asked",
 	    c->text ? json_string(c->text) : NULL, "timezone", zone_name(c->zone), "at",
 	    why_utc(c->asked.span[c->span].lo), "answer", t.answer, "rule", t.rule, "sentence",
