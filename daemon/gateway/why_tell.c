@@ -8,17 +8,11 @@
 
 #include "base/jsonx.h"
 
+#include "task/rules.h"
+
 #include "daemon/gateway/why.h"
 
 #include "base/banned.h"
-
-static const struct {
-	const char *id, *decision, *sentence;
-} rules[] = {
-#define RULE(id, decision, sentence) {id, decision, sentence},
-#include "task/rules.def"
-#undef RULE
-};
 
 struct tale {
 	const struct why_case *c;
@@ -30,12 +24,11 @@ struct tale {
 };
 
 static const char *
-sentence_of(const char *rule)
+sentence_of(const char *id)
 {
-	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
-		if (!strcmp(rules[i].id, rule))
-			return rules[i].sentence;
-	return rule;
+	const struct rule *rule = rule_find(id);
+
+	return rule ? rule->sentence : id;
 }
 
 /* --- which rule --- */
