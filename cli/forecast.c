@@ -14,6 +14,7 @@
 #include "base/jsonx.h"
 
 #include "cli/api.h"
+#include "cli/marks.h"
 #include "cli/print.h"
 #include "cli/query.h"
 
@@ -123,13 +124,14 @@ add_note(json_t *row)
 		    json_get_str(row, "last_at", "?"),
 		    json_get_bool(row, "is_more", 0) ? " and more" : "");
 	json_object_set_new(row, "note", json_string(b.p));
+	json_object_set_new(row, "shown", marks_local(json_get_str(row, "local", "")));
 }
 
 static void
 print_forecast(struct cli *c, const struct forecast *f, json_t *items, size_t max)
 {
 	static const struct column cols[] = {{"DUE (UTC)", "due_at", COL_TIME},
-	    {"DUE (ZONE)", "local"}, {"TASK", "task_name"}, {"NOTE", "note"}, {0}};
+	    {"DUE (ZONE)", "shown"}, {"TASK", "task_name"}, {"NOTE", "note"}, {0}};
 	json_t *row;
 	size_t i;
 

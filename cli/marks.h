@@ -47,3 +47,5 @@ json_t *marks_clock_changes(const struct marks_of *m, int64_t from);
 void marks_print(struct cli *c, const json_t *times, const json_t *skipped, const char *nothing);
 /* The report under a heading, if there is anything in it. */
 void marks_print_changes(struct cli *c, const json_t *answer);
+/* "2026-12-24T09:00:00+01:00 CET" as people read it: a blank for the T. Caller owns. */
+json_t *marks_local(const char *local);

@@ -16,9 +16,8 @@
 
 #define DAY_LEN 10
 
-/* The T between day and time is for programs. */
-static json_t *
-shown(const char *local)
+json_t *
+marks_local(const char *local)
 {
 	if (strlen(local) <= DAY_LEN)
 		return json_string(local);
@@ -94,8 +93,8 @@ table_row(const json_t *one)
 	} else {
 		tell_skipped(one, &text);
 	}
-	json_object_set_new(row, "local", shown(json_get_str(one, "local", "")));
-	json_object_set_new(row, "viewer", shown(json_get_str(one, "viewer", "")));
+	json_object_set_new(row, "local", marks_local(json_get_str(one, "local", "")));
+	json_object_set_new(row, "viewer", marks_local(json_get_str(one, "viewer", "")));
 	json_object_set_new(row, "text", json_string(text.p));
 	return row;
 }
@@ -136,7 +135,7 @@ marks_print_changes(struct cli *c, const json_t *answer)
 		return;
 	puts("\nClock changes of the next two years:");
 	json_array_foreach(list, i, one)
-	    json_object_set_new(one, "shown", shown(json_get_str(one, "due", "")));
+	    json_object_set_new(one, "shown", marks_local(json_get_str(one, "due", "")));
 	print_table(c, list, cols);
 	if (more)
 		printf("and %lld more\n", (long long)more);

@@ -56,7 +56,7 @@ print_when(const char *label, const char *at, const char *zone)
 	char utc[64], local[64];
 
 	if (at)
-		printf("%-12s  %s   %s\n", label, print_utc_time(at, utc),
+		printf("%-11s  %s   %s\n", label, print_utc_time(at, utc),
 		    print_zone_time(at, zone, local));
 }
 
@@ -66,11 +66,11 @@ print_task(struct cli *c, const json_t *t)
 	static const struct column cols[] = {{"name", "name"}, {"id", "id"}, {"type", "task_type"},
 	    {"about", "description"}, {"follows", "schedule.name"}, {"kind", "schedule.kind"},
 	    {"schedule", "schedule.expr"}, {"zone", "timezone"},
-	    {"not on days of", "schedule.exclude", COL_LIST},
-	    {"only on days of", "schedule.include", COL_LIST}, {"catch-up", "schedule.catch_up"},
-	    {"enabled", "enabled", COL_YES}, {"retries", "max_retries"},
-	    {"retry delay", "retry_delay_seconds"}, {"timeout", "timeout_seconds"},
-	    {"overlap", "overlap"}, {"parameters", "parameters"}, {"revision", "revision"}, {0}};
+	    {"not on", "schedule.exclude", COL_LIST}, {"only on", "schedule.include", COL_LIST},
+	    {"catch-up", "schedule.catch_up"}, {"enabled", "enabled", COL_YES},
+	    {"retries", "max_retries"}, {"retry delay", "retry_delay_seconds"},
+	    {"timeout", "timeout_seconds"}, {"overlap", "overlap"}, {"parameters", "parameters"},
+	    {"revision", "revision"}, {0}};
 	const char *zone = json_get_str(t, "timezone", "UTC");
 
 	print_object(c, t, cols);
