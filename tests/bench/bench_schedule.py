@@ -117,6 +117,41 @@ def tick(opts):
            took_ms=statistics.median(r["took_ms"] for r in rounds), wal_b_per_run=statistics.median(r["wal_b"] for r in rounds))
 
 
+def minute(opts):
+    """Schedules spread over the hour, of which so many are due in each second of a minute; no executor, as in tick()."""
+    due, seconds, rounds = opts.n, 60, []
+    for _ in range(opts.rounds):
+        with quiet(), Takt() as t:
+            add_schedules(t, due * 100, "noop", "0 0 1 1 *", "now() + interval '10 min' + g %% 3000 * interval '1 s'")
+            at = t.one("select date_trunc('second', now()) + (%s + 10) * interval '1 s'", due * seconds // 3000)
+            t.one("""
+                update takt.schedule s set (next_due_at, next_fire_at) = (x.at, x.at)
+                from (select id, %s + (row_number() over (order by id) - 1) / %s * interval '1 s' as at from takt.schedule) x
+                where s.id = x.id and x.at < %s + %s * interval '1 s'""", at, due, at, seconds)
+            t.pg.sql("vacuum analyze takt.schedule")
+            t.node.start_engine()
+            wait_until(lambda: t.one("select count(*) from takt.node where name = 'bench'"), 60, "the engine")
+            if t.one("select clock_timestamp() >= %s", at):
+                raise RuntimeError("the load took longer than the time ahead")
+            checkpoint(t.pg)
+            wait_until(lambda: t.one("select clock_timestamp() > %s - interval '200 ms'", at), 60, "the minute")
+            with Counters(t.pg, engine=t.node.engine.pid) as c:
+                # asked rarely: a look is CPU of the server's, too
+                time.sleep(t.one("select extract(epoch from %s + %s * interval '1 s' - clock_timestamp())::float8", at, seconds))
+                while t.one("select count(*) from takt.live") < due * seconds:
+                    time.sleep(1)
+            late = t.one("select max(extract(epoch from decided_at - due_at))::float8 * 1000 from takt.occurrence")
+            assert t.one("select count(*) from takt.occurrence where decision = 'fired'") == due * seconds
+            v = c.values
+        rounds.append({"cpu_ms": (v["server_cpu_us"] + v["engine_cpu_us"]) / 1000 / seconds,
+                       "engine_ms": v["engine_cpu_us"] / 1000 / seconds, "late_ms": late, "wal_b": v["wal_b"] / due / seconds})
+        print(f"  {rounds[-1]}", file=sys.stderr, flush=True)
+    figure("schedule", f"a minute of ticks: {due} of {due * 100} due each second, CPU of engine and server a tick",
+           [r["cpu_ms"] for r in rounds], unit="ms", better="less", goal=60,
+           engine_ms=statistics.median(r["engine_ms"] for r in rounds), last_decided_ms=max(r["late_ms"] for r in rounds),
+           wal_b_per_run=statistics.median(r["wal_b"] for r in rounds))
+
+
 def profile(opts):
     """What the statements of a tick cost, into build/bench/profile-schedule.txt."""
     due, path = opts.n * 10, OUT / "profile-schedule.txt"
@@ -145,7 +180,7 @@ def idle(opts):
 
 def main():
     opts = options(n=1000, rounds=3)
-    for name, part in (("burst", burst), ("units", units), ("tick", tick), ("idle", idle)):
+    for name, part in (("burst", burst), ("units", units), ("tick", tick), ("minute", minute), ("idle", idle)):
         if wanted(opts, name):
             part(opts)
     if "profile" in opts.only:
