@@ -68,6 +68,12 @@ alter table takt.schedule
 	add foreign key (org_id, shared_id) references takt.shared_schedule (org_id, id);
 update takt.schedule set next_fire_at = next_due_at;
 alter table takt.schedule add constraint schedule_next_fire_at check ((next_fire_at is null) = (next_due_at is null));
+-- A row is its task's: no index but the primary key's is needed for that, and each firing writes them all.
+drop index takt.schedule_task;
+alter table takt.schedule
+	drop constraint schedule_org_id_task_id_fkey,
+	add constraint schedule_task_id_check check (task_id = id),
+	add foreign key (org_id, id) references takt.task (org_id, id) on delete cascade;
 drop index takt.schedule_due;
 create index schedule_due on takt.schedule (next_fire_at) where enabled and next_fire_at is not null;
 create index schedule_replan on takt.schedule (replan_from) where replan_from is not null;

@@ -318,7 +318,7 @@ begin
 	from (select t.id, t.enabled and s.enabled as is_on, s.definition as d,
 		takt.jitter_off(t.id, (s.definition ->> 'jitter_seconds')::int) as off_s,
 		case when p_is_backfill and not k.enabled then coalesce(k.disabled_at, now()) else now() end as since from takt.task t
-		join takt.schedule k on k.task_id = t.id where k.shared_id = s.id) x
+		join takt.schedule k on k.id = t.id where k.shared_id = s.id) x
 	where r.id = x.id;
 	get diagnostics v_n = row_count;
 	perform pg_notify('takt_schedule', '');

@@ -188,7 +188,7 @@ FOREIGN = [
     ("one's own device in the other's group",
      "insert into takt.group_member values (%s, %s, %s)", [uid(B, "group"), uid(A, "device"), uid(A, "org")], "23503"),
     ("a schedule on the other's task", "insert into takt.schedule (id, org_id, task_id, kind, enabled) "
-     "values (gen_random_uuid(), %s, %s, 'on_demand', true)", [uid(A, "org"), uid(B, "task")], "23503"),
+     "values (%s, %s, %s, 'on_demand', true)", [uid(B, "task"), uid(A, "org"), uid(B, "task")], "23505"),
     ("an audit row of the other's", "select takt.audit_add(%s, 'admin@alpha', 'x', 'y', 'z', '{}')", [uid(B, "org")], "42501"),
     ("a command in another's name", "insert into takt.command (id, org_id, request_hash, kind, actor, body) "
      "values (gen_random_uuid(), %s, 'x', 'run.create', 'somebody', '{}')", [uid(A, "org")], "42501"),

@@ -327,7 +327,7 @@ DAMAGE = {
     ],
     "command_run": [lambda c: c.sql(f"update command set run_id = {NEW_RUN} where id = (select id from command limit 1)"),
                     lambda c: c.sql("update command set status = null where id = (select id from command limit 1)")],
-    "schedule_task": [lambda c: copy_row(c, "schedule", "true", id="gen_random_uuid()", task_id="gen_random_uuid()")],
+    "schedule_task": [lambda c: copy_row(c, "schedule", "true", id=NEW_RUN, task_id=NEW_RUN)],
     "audit_chain": [
         lambda c: c.sql("update audit set object_id = 'x', object_type = 'task|y' where seq = 2"),
         lambda c: c.sql("update audit set detail = '{\"a\": 2}' where seq = 2"),
