@@ -304,6 +304,7 @@ int
 dev_write_conf(struct dev *d, struct err *e)
 {
 	_cleanup_json_ json_t *platforms = platform_dirs(d);
+	_cleanup_free_ char *calendars = places_data_dir("calendars.d");
 	_cleanup_fd_ int dirfd = open(d->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_buf_ struct buf b = {0};
 	const json_t *one;
@@ -320,6 +321,8 @@ dev_write_conf(struct dev *d, struct err *e)
 		buf_adds(&b, i ? ", " : "");
 		put_path(&b, json_string_value(one));
 	}
+	buf_adds(&b, "}\ncalendar_dirs = {");
+	put_path(&b, calendars);
 	buf_addf(&b, "}\nlisten = \"%s:%d\"\n", d->host, d->port);
 	put_string(&b, "gateway_user", d->is_root ? "nobody" : "");
 	put_string(&b, "log_level", d->log_level);

@@ -141,6 +141,7 @@ node_enter(struct engine *e, void (*done)(struct engine *))
 		    (struct store_param[]){STORE_TEXT(e->node_id.s), STORE_TEXT(epoch)}, 2, NULL,
 		    NULL);
 	store_send(e->store, SQL_ENGINE_NODE_LOCK, up, 1, on_locked, e);
+	store_send(e->store, SQL_ENGINE_DOWNTIME, NULL, 0, NULL, NULL);
 	store_send(e->store, SQL_ENGINE_NODE_UP, up, ARRAY_LEN(up), on_up_row, e);
 	store_send(e->store, SQL_ENGINE_SEAL_KEY_PUT, key, ARRAY_LEN(key), NULL, NULL);
 	store_send(e->store, SQL_ENGINE_PARTITIONS_AHEAD, NULL, 0, NULL, NULL);

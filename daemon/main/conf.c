@@ -105,16 +105,28 @@ free_list(char **list)
 }
 
 static bool
-set_platform_dirs(struct conf *c, const char *const *values, unsigned n)
+set_dirs(char ***dirs, const char *const *values, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		if (values[i][0] != '/')
 			return false;
-	free_list(c->platform_dirs);
-	c->platform_dirs = xcalloc(n + 1, sizeof(char *));
+	free_list(*dirs);
+	*dirs = xcalloc(n + 1, sizeof(char *));
 	for (unsigned i = 0; i < n; i++)
-		c->platform_dirs[i] = xstrdup(values[i]);
+		(*dirs)[i] = xstrdup(values[i]);
 	return true;
+}
+
+static bool
+set_platform_dirs(struct conf *c, const char *const *values, unsigned n)
+{
+	return set_dirs(&c->platform_dirs, values, n);
+}
+
+static bool
+set_calendar_dirs(struct conf *c, const char *const *values, unsigned n)
+{
+	return set_dirs(&c->calendar_dirs, values, n);
 }
 
 /* A whole number without sign, blanks or anything behind it. */
@@ -226,6 +238,8 @@ static const struct option {
     {"executor_socket", false, {""}, set_executor_socket,
 	"Give an absolute path, or leave it empty."},
     {"platform_dirs", true, {TAKT_PKGDATADIR "/platforms.d"}, set_platform_dirs,
+	"Give absolute paths."},
+    {"calendar_dirs", true, {TAKT_PKGDATADIR "/calendars.d"}, set_calendar_dirs,
 	"Give absolute paths."},
     {"listen", false, {"127.0.0.1:7420"}, set_listen,
 	"Give a numeric address and a port from 1 to 65535, as \"127.0.0.1:7420\" or "
@@ -444,6 +458,7 @@ conf_free(struct conf *c)
 	if (!c)
 		return;
 	free_list(c->platform_dirs);
+	free_list(c->calendar_dirs);
 	free(c->file);
 	free(c->text);
 	free(c->state_dir);

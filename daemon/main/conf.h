@@ -22,6 +22,7 @@ struct conf {
 	char *db; /* libpq conninfo without user */
 	char *executor_socket;
 	char **platform_dirs; /* NULL-terminated */
+	char **calendar_dirs; /* the same */
 	char *listen;         /* as written: "127.0.0.1:7420", "[::1]:7420" */
 	char *listen_address; /* numeric, without brackets */
 	unsigned listen_port;

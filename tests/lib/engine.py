@@ -67,12 +67,15 @@ class Engine:
 
     # processes ---------------------------------------------------------------------------------
 
+    calendar_dirs = ()
+
     def write_conf(self, **more):
         values = {"state_dir": str(self.state), "node_name": "test-node", "db": self.pg.conninfo,
                   "listen": "127.0.0.1:1", "log_level": "debug", **more}
         lines = [f'{k} = "{v}"' for k, v in values.items() if k not in ("log_level",)]
         lines += [f"log_level = {values['log_level']}", f"max_units = {self.max_units}", "roles = {engine}",
-                  "auto_migrate = false", "platform_dirs = {}"]
+                  "auto_migrate = false", "platform_dirs = {}",
+                  "calendar_dirs = {%s}" % ", ".join(f'"{d}"' for d in self.calendar_dirs)]
         (self.root / "taktd.conf").write_text("\n".join(lines) + "\n")
 
     def _spawn(self, name, argv):

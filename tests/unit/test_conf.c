@@ -56,6 +56,7 @@ test_defaults(void **state)
 	assert_true(c->node_name[0]);
 	assert_non_null(strstr(c->platform_dirs[0], "/platforms.d"));
 	assert_null(c->platform_dirs[1]);
+	assert_non_null(strstr(c->calendar_dirs[0], "/calendars.d"));
 }
 
 static void
@@ -67,6 +68,7 @@ test_every_option(void **state)
 		 "state_dir = \"/srv/takt\"\nnode_name = \"n1.example\"\n"
 		 "db = \"host=/run/pg dbname=x port=5433\"\n"
 		 "executor_socket = \"/run/e.sock\"\nplatform_dirs = {\"/a\", \"/b\"}\n"
+		 "calendar_dirs = {\"/c\"}\n"
 		 "listen = \"[::1]:8080\"\ngateway_user = nobody\n"
 		 "log_level = debug\nlog_format = json\nmax_units = 10000\nauto_migrate = false\n",
 		&e);
@@ -79,6 +81,8 @@ test_every_option(void **state)
 	assert_string_equal(c->executor_socket, "/run/e.sock");
 	assert_string_equal(c->platform_dirs[1], "/b");
 	assert_null(c->platform_dirs[2]);
+	assert_string_equal(c->calendar_dirs[0], "/c");
+	assert_null(c->calendar_dirs[1]);
 	assert_string_equal(c->listen_address, "::1");
 	assert_int_equal(c->listen_port, 8080);
 	assert_string_equal(c->gateway_user, "nobody");
@@ -105,6 +109,7 @@ static const struct mistake {
     {"roles = {}\n", "roles", "''", 2},
     {"state_dir = \"var/lib\"\n", "state_dir", "'var/lib'", 1},
     {"platform_dirs = {\"/a\", \"b\"}\n", "platform_dirs", "'/a, b'", 1},
+    {"calendar_dirs = {\"c\"}\n", "calendar_dirs", "'c'", 1},
     {"executor_socket = \"e.sock\"\n", "executor_socket", "'e.sock'", 1},
     {"node_name = \"a b\"\n", "node_name", "'a b'", 1},
     {"listen = \"127.0.0.1\"\n", "listen", "'127.0.0.1'", 1},
