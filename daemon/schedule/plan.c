@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Takt authors
 /*
- * The kept ones are a table that an id's last digits point into; who comes to a taken place takes
- * it. So a working set that fits is compiled once, and a larger one costs no more than before.
+ * The kept ones are a table that an id's digits point into; who comes to a taken place takes it. One
+ * is kept from its second time on: those that come once in a while would only make room for each
+ * other and leave the heap in pieces.
  */
 #include "daemon/schedule/plan.h"
 
@@ -35,7 +36,11 @@ struct plan {
 	int64_t calm_from, calm_to; /* the clock does not change */
 };
 
-static struct plan *plans[PLANS];
+static struct place {
+	unsigned long last; /* who came last: digits of its id */
+	struct plan *plan;
+} places[PLANS];
+static struct plan *once; /* one that is not kept, until the next is asked for */
 
 static const char *const calendar_columns[] = {"include", "exclude"};
 
@@ -56,18 +61,20 @@ plan_begin(void)
 	if (!calendars_are_many())
 		return;
 	for (unsigned i = 0; i < PLANS; i++) {
-		plan_free(plans[i]);
-		plans[i] = NULL;
+		plan_free(places[i].plan);
+		places[i] = (struct place){0};
 	}
+	plan_free(take_ptr(&once));
 	calendars_drop();
 }
 
-static struct plan **
-place_of(const char *id)
+/* The last digits of an id, which is all that is random in some. */
+static unsigned long
+digits_of(const char *id)
 {
 	size_t n = strlen(id);
 
-	return &plans[strtoul(id + (n > 8 ? n - 8 : 0), NULL, 16) % PLANS];
+	return strtoul(id + (n > 12 ? n - 12 : 0), NULL, 16);
 }
 
 static bool
@@ -140,19 +147,32 @@ compile(const PGresult *res, int row, struct plan *p, struct err *e)
 	return PLAN_READY;
 }
 
+/* Keep it at its place, or until the next one. */
+static void
+keep(struct place *place, unsigned long digits, struct plan *p)
+{
+	struct plan **to = place->last == digits ? &place->plan : &once;
+
+	place->last = digits;
+	plan_free(*to);
+	*to = p;
+}
+
 enum plan_state
 plan_get(const PGresult *res, int row, struct plan **out, struct err *e)
 {
 	const struct zone *zone = zones_get(store_str(res, row, "zone"));
-	struct plan **place = place_of(store_str(res, row, "id"));
+	unsigned long digits = digits_of(store_str(res, row, "id"));
+	struct place *place = &places[digits % PLANS];
 	enum plan_state state;
 	struct plan *p;
 
-	*out = *place;
 	if (!zone)
 		return PLAN_WAITS;
-	if (*place && is_of_row(*place, res, row, zone))
+	*out = place->plan;
+	if (*out && is_of_row(*out, res, row, zone))
 		return PLAN_READY;
+	plan_free(take_ptr(&once));
 	p = xcalloc(1, sizeof(*p));
 	p->zone = zone;
 	state = compile(res, row, p, e);
@@ -160,8 +180,8 @@ plan_get(const PGresult *res, int row, struct plan **out, struct err *e)
 		plan_free(p);
 		return state;
 	}
-	plan_free(*place);
-	*out = *place = p;
+	keep(place, digits, p);
+	*out = p;
 	return PLAN_READY;
 }
 
