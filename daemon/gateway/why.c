@@ -43,8 +43,7 @@ look(struct why_case *c, unsigned span)
 static int64_t
 choose_disabled(struct why_case *c, int64_t now)
 {
-	/* what was set in this second holds from the next one on */
-	c->asked = why_ask_second(now + 1);
+	c->asked = why_ask_second(now);
 	look(c, 0);
 	if (c->found.has_before && c->found.before >= json_get_int(c->setting, "since", now))
 		return c->found.before;
@@ -55,13 +54,14 @@ choose_disabled(struct why_case *c, int64_t now)
 static int64_t
 choose(struct why_case *c)
 {
-	int64_t now = json_get_int(c->facts, "now", 0),
+	/* what was set in this second holds from the next one on */
+	int64_t now = json_get_int(c->facts, "now", 0) + 1,
 		next = json_get_int(c->facts, "next_due", INT64_MAX),
 		latest = json_get_int(c->facts, "latest", INT64_MIN);
 
 	if (!json_get_bool(c->facts, "enabled", false))
 		return choose_disabled(c, now);
-	if (next <= now)
+	if (next < now)
 		return next;
 	return latest != INT64_MIN ? latest : next != INT64_MAX ? next : now;
 }

@@ -10,7 +10,9 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import sys
+import tempfile
 import time
 import uuid
 import zoneinfo
@@ -20,7 +22,9 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "oracle"))
 import when_oracle as oracle  # noqa: E402
-from gateway import Rig  # noqa: E402
+from engine import Engine  # noqa: E402
+from gateway import Rig, free_port  # noqa: E402
+from pg import wait_until  # noqa: E402
 
 SEED = int(os.environ.get("TAKT_SEED", "20261123"))
 DAY, HOUR = 86400, 3600
@@ -400,3 +404,214 @@ def test_what_is_no_time_is_refused(rig, histories, text):
     r = rig.get(f"/tasks/{histories[0].id}/why", rig.token("viewer"), params={"at": text})
     assert r.status_code == 400 and r.json()["code"] == "invalid_query"
     assert rig.get(f"/tasks/{uuid.uuid4()}/why", rig.token("viewer")).status_code == 404
+
+
+# That rule alone ------------------------------------------------------------------------------------
+
+class Whole(Rig):
+    """A gateway beside a real engine."""
+
+    def __init__(self, engine):  # pylint: disable=super-init-not-called
+        self.real, self.pg = engine, engine.pg
+        self.root = tempfile.mkdtemp(prefix="tgw-", dir="/tmp")
+        self.port, self.process, self.log = free_port(), None, f"{self.root}/gateway.log"
+        self.tokens, self.orgs, self.n = {}, {}, 0
+        self.org("default")
+        engine.org = self.orgs["default"]  # of its commands
+        self.start()
+
+    def close(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def make(self, schedule, **more):
+        """A task that is two days old already."""
+        self.n += 1
+        task = self.task(f"task {self.n}", schedule=schedule, **more)
+        self.pg.sql("update takt.task set created_at = created_at - interval '2 days' where id = %s", (task,))
+        self.pg.sql("update takt.task_revision set created_at = created_at - interval '2 days' where task_id = %s", (task,))
+        return task
+
+    def change(self, task, patch):
+        r = self.request("PATCH", f"/tasks/{task}", self.token("admin"), json=patch, headers={"If-Match": "*"})
+        assert r.status_code == 200, r.text
+
+    def why(self, task, at=None):
+        r = self.get(f"/tasks/{task}/why", self.token("viewer"), params={"at": at} if at else {})
+        assert r.status_code == 200, r.text
+        return r.json()
+
+    def rule(self, task, at):
+        got = self.why(task, at)
+        return got["answer"], got["rule"]
+
+    def due(self, task, t):
+        """Let the engine decide about a due time, as if it were the next."""
+        self.real.due(task, f"to_timestamp({t})")
+
+    def decided(self, task, t):
+        """The answer about a due time once there is a decision about it."""
+        def row():
+            got = self.why(task, stamp(t))
+            return got if got["decided_at"] else None
+        return wait_until(row, 60, "a decision")
+
+
+@pytest.fixture(scope="module")
+def whole():
+    with Engine() as engine, Whole(engine) as w:
+        wait_until(lambda: "witness" in w.get("/task-types", w.token("viewer")).text, 30, "the engine's task types")
+        yield w
+
+
+FUTURE = dt.date.today().year + 2
+BERLIN = {"cron": "30 2 * * *", "timezone": "Europe/Berlin"}
+
+
+def last_sunday(month):
+    """When Europe's clocks change."""
+    day = dt.date(FUTURE, month, 31)
+    return (day - dt.timedelta(days=day.isoweekday() % 7)).isoformat()
+
+
+# Settings, an instant and the rule that keeps it from running (or lets it run elsewhere), the change of that member alone, the rule then.
+SINGLE = {
+    "calendar.exclude": ({**BERLIN, "exclude": ["inventory"]}, f"{FUTURE}-06-02T02:30", "will_skip", {"schedule": {"exclude": []}}, "will_fire"),
+    "calendar.include": ({**BERLIN, "include": ["inventory"]}, f"{FUTURE}-06-03T02:30", "will_skip", {"schedule": {"include": []}}, "will_fire"),
+    "calendar.other": ({**BERLIN, "include": ["inventory"]}, f"{FUTURE}-06-02T02:30", "will_fire",
+                       {"schedule": {"include": [], "exclude": ["inventory"]}}, "calendar.exclude"),
+    "dst.gap": ({**BERLIN, "dst_gap": "skip"}, f"{last_sunday(3)}T02:30", "will_skip", {"schedule": {"dst_gap": "run_at_gap_end"}}, "will_fire"),
+    "dst.fold": ({**BERLIN, "dst_fold": "first"}, f"{last_sunday(10)}T02:30:00+01:00", "will_skip", {"schedule": {"dst_fold": "second"}},
+                 "will_fire"),
+    "effective.from": ({**BERLIN, "effective_from": f"{FUTURE}-07-01T00:00:00Z"}, f"{FUTURE}-06-30T02:30", "will_skip",
+                       {"schedule": {"effective_from": None}}, "will_fire"),
+    "effective.until": ({**BERLIN, "effective_until": f"{FUTURE}-07-01T00:00:00Z"}, f"{FUTURE}-07-02T02:30", "will_skip",
+                        {"schedule": {"effective_until": None}}, "will_fire"),
+    "not_due": (BERLIN, f"{FUTURE}-07-02T04:30", "not_due", {"schedule": {"cron": "30 4 * * *"}}, "will_fire"),
+    "schedule.ended": ({"once": f"{FUTURE}-01-01T00:00:00Z"}, f"{FUTURE}-02-01T00:00:00Z", "not_due",
+                       {"schedule": {"once": f"{FUTURE}-02-01T00:00:00Z"}}, "will_fire"),
+    "will_fire": (BERLIN, f"{FUTURE}-07-02T02:30", "will_fire", {"enabled": False}, "task.disabled"),
+    "task.disabled": (BERLIN, f"{FUTURE}-07-02T02:30", "will_skip", {"enabled": True}, "will_fire"),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_that_rule_alone_changes_what_will_be(whole, name):
+    schedule, at, answer, patch, then = SINGLE[name]
+    put = whole.request("PUT", "/calendars/inventory", whole.token("admin"), json={"days": [{"date": f"{FUTURE}-06-02", "reason": "counting"}]})
+    assert put.status_code in (200, 201), put.text
+    task = whole.make(schedule, enabled=name != "task.disabled")
+    rule = "will_fire" if name == "calendar.other" else name
+    got = whole.why(task, at)
+    assert (got["answer"], got["rule"]) == (answer, rule), got
+    if rule == "calendar.exclude":
+        assert (got["detail"]["calendar"], got["detail"]["reason"]) == ("inventory", "counting") and "counting" in got["sentence"]
+    whole.change(task, patch)
+    assert whole.rule(task, at)[1] == then
+    assert whole.rule(task, "2020-01-01T00:00:00Z") == ("not_due", "before_creation")
+
+
+def test_a_task_on_demand(whole):
+    task = whole.task("on demand")
+    assert whole.rule(task, f"{FUTURE}-01-01T00:00:00Z") == ("not_due", "no_schedule")
+    assert whole.why(task)["rule"] == "no_schedule"
+
+
+def test_a_shared_schedule_that_pauses(whole):
+    admin, at = whole.token("admin"), f"{FUTURE}-07-02T02:30"
+    made = whole.post("/schedules", admin, {"name": "nightly", "schedule": BERLIN})
+    assert made.status_code == 201, made.text
+    task = whole.make("nightly")
+    assert whole.rule(task, at) == ("will_fire", "will_fire")
+    assert whole.post("/schedules/nightly/disable", admin).status_code == 200
+    got = whole.why(task, at)
+    assert (got["answer"], got["rule"], got["schedule"]["name"]) == ("will_skip", "schedule.paused", "nightly")
+    assert whole.post("/schedules/nightly/enable", admin).status_code == 200
+    assert whole.rule(task, at) == ("will_fire", "will_fire")
+    kept = whole.pg.sql("select enabled from takt.shared_schedule_revision where name = 'nightly' order by seq")
+    assert kept == [(True,), (False,), (True,)]
+
+
+SLOW = {"task_type": "witness", "parameters": {"steps": 1, "step_ms": 600000}}
+OVERLAPS = {
+    "overlap.skip": ({"overlap": "skip"}, {"overlap": "parallel"}, 1),
+    "overlap.parallel_full": ({"overlap": "parallel", "overlap_limit": 1}, {"overlap": "parallel", "overlap_limit": 2}, 1),
+    "overlap.queue_full": ({"overlap": "queue", "overlap_limit": 1}, {"overlap": "queue", "overlap_limit": 2}, 2),
+}
+
+
+@pytest.mark.parametrize("rule", OVERLAPS)
+def test_that_rule_alone_changes_what_was_decided(whole, rule):
+    """Two tasks that differ in one member, with as many runs in the way."""
+    *members, n = OVERLAPS[rule]
+    base, got = int(time.time()) - 50, []
+    for member in members:
+        task = whole.make({"cron": "0 0 1 1 *"}, **SLOW, **member)
+        for i in range(n + 1):
+            whole.due(task, base + i)
+            last = whole.decided(task, base + i)
+            if i == 0:
+                whole.real.wait_state(last["run"]["id"], "running")
+        got.append(last)
+        whole.real.sql("delete from takt.schedule where id = %s", task)
+        for (run,) in whole.real.sql("select run_id::text from takt.live where task_id = %s order by run_id desc", task):
+            whole.real.cancel(run)
+            whole.real.wait_end(run)
+    assert [(g["answer"], g["rule"]) for g in got] == [("skipped", rule), ("fired", "due")]
+    assert rule == "overlap.queue_full" or got[0]["detail"]["runs"][0]["code"] in got[0]["sentence"]
+
+
+# Two settings, the due time that is asked about (0: the newest pending one), and what each makes of it.
+CATCH_UPS = {
+    "catchup.none": ({"catch_up": "none"}, {"catch_up": "latest"}, 0, "due"),
+    "catchup.latest": ({"catch_up": "latest"}, {"catch_up": "all", "catch_up_limit": 1000}, 1, "due"),
+    "catchup.limit": ({"catch_up": "all", "catch_up_limit": 2}, {"catch_up": "all", "catch_up_limit": 5}, 3, "due"),
+    "catchup.deadline": ({"catch_up": "latest", "catch_up_deadline_seconds": 3600}, {"catch_up": "latest"}, 3, "catchup.latest"),
+}
+
+
+@pytest.mark.parametrize("rule", CATCH_UPS)
+def test_that_rule_alone_changes_what_is_caught_up_with(whole, rule):
+    *settings, back, other = CATCH_UPS[rule]
+    newest = int(time.time()) // 60 * 60 - 300
+    got = []
+    for setting in settings:
+        task = whole.make({"cron": f"{newest // 60 % 60} * * * *", **setting}, overlap="parallel")
+        whole.due(task, newest - 4 * HOUR)
+        got.append(whole.decided(task, newest - back * HOUR))
+        whole.real.sql("delete from takt.schedule where id = %s", task)
+    assert got[0]["rule"] == rule and got[0]["answer"] == "missed", got[0]
+    assert got[1]["rule"] == other, got[1]
+
+
+def test_undecided_until_an_engine_comes(whole):
+    """The time is asked for without naming one: the schedule's next, which no engine has seen."""
+    whole.real.kill_engine()
+    task = whole.make({"cron": "0 0 1 1 *"})
+    t = int(time.time()) - 5
+    whole.due(task, t)
+    got = whole.why(task)
+    assert got["at"] == stamp(t) and got["rule"] in ("not_due", "schedule.ended", "undecided"), got
+    whole.real.start_engine()
+    wait_until(lambda: whole.rule(task, stamp(t)) == ("fired", "due"), 60, "the engine to decide")
+    run = whole.why(task, stamp(t))["run"]
+    whole.real.wait_end(run["id"])
+
+
+def test_a_start_deadline_that_passed(whole):
+    task = whole.make({"cron": "0 0 1 1 *", "start_deadline_seconds": 1}, **SLOW)
+    t = int(time.time()) - 20
+    whole.due(task, t)
+    first = whole.decided(task, t)["run"]["id"]
+    whole.real.wait_state(first, "running")
+    whole.due(task, t + 1)
+    run = whole.decided(task, t + 1)["run"]["id"]
+    assert whole.real.wait_end(run) == "expired"
+    got = whole.why(task, stamp(t + 1))
+    assert (got["answer"], got["run"]["state"]) == ("fired", "expired") and "not started within 1 s" in got["detail"]["expired"]
+    assert [c["run"]["id"] for c in got["detail"]["late"] if c["cause"] == "queued"] == [first]
+    whole.real.sql("delete from takt.schedule where id = %s", task)
+    whole.real.cancel(first)
+    whole.real.wait_end(first)
