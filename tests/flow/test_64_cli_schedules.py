@@ -26,8 +26,8 @@ ICAL = ("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nX-WR-CALNAME:Co
 def dev():
     with Dev(plugin_dirs=[HELLO]) as d:
         d.ready("hello")
-        d.ok("calendar", "import", "us-federal", SHIPPED / "us-federal.ics")
-        d.ok("calendar", "import", "target", SHIPPED / "target.ics")
+        wait_until(lambda: {"us-federal", "uk-england-wales", "target"} <= {c["name"] for c in d.json("calendar", "list")}, 60,
+                   f"the shipped calendars\n{d.logs()}")
         yield d
 
 
@@ -44,6 +44,18 @@ def refused(dev, code, *args, **kw):
 
 
 # --- calendars
+
+def test_shipped_calendars_are_there(dev):
+    table = dev.ok("calendar", "list")
+    assert "TARGET closing days" in table and "shipped" in table
+    for f in SHIPPED.glob("*.ics"):
+        local = dev.json("calendar", "show", f, "--from", "2026-01-01", "--to", "2027-12-31")
+        assert dev.json("calendar", "show", f.stem, "--from", "2026-01-01", "--to", "2027-12-31")["days"] == local
+    assert dev.ok("calendar", "is-holiday", "us-federal", "2026-12-25") == "Christmas Day\n"
+    assert dev.takt("calendar", "is-holiday", "US-Federal", "2026-12-24").returncode == 1
+    text = refused(dev, 2, "calendar", "delete", "us-federal")
+    assert "comes with Takt" in text
+
 
 def test_a_calendar_is_imported_refreshed_and_deleted(dev, tmp_path):
     f = tmp_path / "c.ics"
