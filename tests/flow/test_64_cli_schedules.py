@@ -109,6 +109,20 @@ def test_calendars_of_the_server_are_used_locally(dev, tmp_path):
     assert [s["reason"] for s in found["skipped"]] == ["Move (local-use)"] * 3
 
 
+def test_a_calendar_that_is_used_is_not_deleted(dev, tmp_path):
+    f = tmp_path / "c.ics"
+    f.write_text(ICAL, newline="")
+    dev.ok("calendar", "import", "in-use", f)
+    t = task(dev, "uses it", schedule={"cron": "0 9 * * *", "exclude": ["in-use"]})
+    dev.ok("schedule", "create", "uses it, too", "0 9 * * *", "--only-calendar", "in-use")
+    text = refused(dev, 2, "calendar", "delete", "in-use")
+    assert "uses it" in text and "uses it, too" in text
+    assert "uses it" in dev.ok("calendar", "show", "in-use")
+    dev.ok("task", "delete", t["id"])
+    dev.ok("schedule", "delete", "uses it, too")
+    dev.ok("calendar", "delete", "in-use")
+
+
 # --- shared schedules
 
 def test_a_schedule_is_made_changed_and_followed(dev):
@@ -137,7 +151,7 @@ def test_a_schedule_is_made_changed_and_followed(dev):
 
     assert dev.json("schedule", "disable", "nightly")["enabled"] is False
     assert dev.json("task", "show", one["id"])["next_run_at"] is None
-    assert dev.json("schedule", "enable", "nightly")["enabled"] is True
+    assert dev.json("schedule", "enable", "nightly", "--backfill")["enabled"] is True
     wait_until(lambda: dev.json("task", "show", one["id"])["next_run_at"], 30, "its next time")
     text = refused(dev, 2, "schedule", "delete", "nightly")
     assert "follows 1" in text and "follows 2" in text
