@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: The Takt authors
 """
 The shipped calendars against the published rules, worked out here once more from the rules themselves
-(2000-2060), and against python3-holidays (2024-2035), where every difference is listed with its reason and
-the rule decides. Recurrence rules against python3-dateutil, some thousands of random ones, of the kinds
+(2000-2060), and against python3-holidays and npm's date-holidays (2024-2035), where every difference is listed
+with its reason and the rule decides. Recurrence rules against python3-dateutil, some thousands of random ones, of the kinds
 where RFC 5545 is clear and dateutil does not deviate (see random_rule).
 
 The C side is the filter calendar-batch; TAKT_BUILD names the build directory, TAKT_SEED varies the cases,
@@ -11,6 +11,7 @@ TAKT_CASES their number.
 """
 
 import datetime as datetime_module
+import json
 import os
 import random
 import re
@@ -155,52 +156,54 @@ def test_the_generator_writes_what_is_shipped(tmp_path):
         assert (tmp_path / f"{name}.ics").read_bytes() == (CALENDARS / f"{name}.ics").read_bytes()
 
 
-# --- python3-holidays -----------------------------------------------------------------------------
+# --- python3-holidays, date-holidays ------------------------------------------------------------------
 
 HOLIDAYS_YEARS = range(2024, 2036)
+WEEKEND = "the date itself on a weekend, which is no day off: that is the Friday or Monday beside it"
+
+# Who, which calendar: why a day of ours is missing there, and why one more is there; None: there is no reason.
+# lib/when/README.md, "Others", has them in words.
+PEERS = {
+    ("python3-holidays", "us-federal"): (
+        lambda d: "Juneteenth is law since 2021" if d.month == 6 and d.day in (18, 19, 20) else None,
+        lambda d: WEEKEND if d.weekday() >= 5 else None),
+    ("python3-holidays", "uk-england-wales"): (lambda d: None, lambda d: WEEKEND if d.weekday() >= 5 else None),
+    ("python3-holidays", "target"): (lambda d: None, lambda d: None),
+    ("date-holidays", "us-federal"): (
+        lambda d: "Veterans Day is observed like the others" if d.month == 11 and d.day in (10, 12) else None,
+        lambda d: WEEKEND if d.weekday() >= 5 else None),
+    ("date-holidays", "uk-england-wales"): (lambda d: None, lambda d: WEEKEND if d.weekday() >= 5 else None),
+}
 
 
-def peer_days(make):
+def by_python_holidays(name, _):
     holidays = pytest.importorskip("holidays")
-    return set(make(holidays)), holidays.__version__
+    make = {"us-federal": holidays.UnitedStates, "uk-england-wales": holidays.England, "target": holidays.EuropeanCentralBank}
+    return set(make[name](years=HOLIDAYS_YEARS)), holidays.__version__
 
 
-def compare(name, make, missing, extra):
-    """missing(day), extra(day): why the peer lacks a day of ours or has one more; None: no reason."""
-    peer, version = peer_days(make)
+def by_date_holidays(name, request):
+    folder = request.getfixturevalue("node_folder")
+    where = {"us-federal": "US -", "uk-england-wales": "GB ENG"}[name]
+    line = subprocess.run(["node", "holidays.js"], cwd=folder, input=f"{where} {HOLIDAYS_YEARS[0]} {HOLIDAYS_YEARS[-1]}\n",
+                          capture_output=True, text=True, check=True, timeout=300).stdout
+    version = json.loads((folder / "package.json").read_text())["dependencies"]["date-holidays"]
+    return {date.fromisoformat(d) for d, _ in json.loads(line)}, version
+
+
+@pytest.mark.parametrize("who, name", PEERS)
+def test_days_like_those_of_others(who, name, request):
+    missing, extra = PEERS[who, name]
+    peer, version = {"python3-holidays": by_python_holidays, "date-holidays": by_date_holidays}[who](name, request)
     ours = set(shipped(name, HOLIDAYS_YEARS[0], HOLIDAYS_YEARS[-1]))
     peer = {d for d in peer if d.year in HOLIDAYS_YEARS}
     listed = sorted([(d, "ours only", missing(d)) for d in ours - peer]
-                    + [(d, "holidays only", extra(d)) for d in peer - ours])
-    print(f"{name}: {len(ours)} days, {len(ours & peer)} in common, holidays {version}")
+                    + [(d, f"{who} only", extra(d)) for d in peer - ours])
+    print(f"{name}: {len(ours)} days, {len(ours & peer)} in common, {who} {version}")
     for d, side, why in listed:
         print(f"  {d} {d:%a} {side}: {why}")
     assert [x for x in listed if not x[2]] == []
     assert len(ours & peer) > len(ours) * 3 // 4
-
-
-def test_us_like_python_holidays():
-    def missing(d):
-        if d.month == 6 and d.day in (18, 19, 20):
-            return "Juneteenth is law since 2021, this release is older"
-
-    def extra(d):
-        if d.weekday() >= 5:
-            return "the date itself on a weekend: the day off is the observed one"
-
-    compare("us-federal", lambda h: h.UnitedStates(years=HOLIDAYS_YEARS), missing, extra)
-
-
-def test_uk_like_python_holidays():
-    def extra(d):
-        if d.weekday() >= 5:
-            return "the date itself on a weekend: the bank holiday is the substitute day"
-
-    compare("uk-england-wales", lambda h: h.England(years=HOLIDAYS_YEARS), lambda d: None, extra)
-
-
-def test_target_like_python_holidays():
-    compare("target", lambda h: h.EuropeanCentralBank(years=HOLIDAYS_YEARS), lambda d: None, lambda d: None)
 
 
 # --- recurrence rules -----------------------------------------------------------------------------

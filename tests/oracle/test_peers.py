@@ -9,10 +9,8 @@ import json
 import os
 import random
 import re
-import shutil
 import subprocess
 from datetime import datetime
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -20,7 +18,6 @@ import pytest
 import when_cases as cases
 import when_oracle as w
 
-HERE = Path(__file__).resolve().parent / "peers"
 TOTAL = int(os.environ.get("TAKT_ORACLE_CASES", "4000")) // 4
 COUNT = 12
 # What they do not take where we do, and where that shows only in their answer.
@@ -28,25 +25,12 @@ REFUSED = {"croner": "can not be in a list|has to be a value of its own", "cron-
 
 
 @pytest.fixture(scope="module")
-def ask_peers():
+def ask_peers(node_folder):
     """A function: questions to [{"croner": [...], "cron-parser": [...]}]."""
-    node, folder = shutil.which("node"), cases.BUILD / "oracle" / "peers"
-    if not node:
-        pytest.skip("there is no node: croner and cron-parser were NOT compared")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in HERE.iterdir():
-        shutil.copyfile(path, folder / path.name)
-    lock, done = folder / "package-lock.json", folder / "node_modules" / ".takt-lock"
-    if not done.exists() or done.read_bytes() != lock.read_bytes():
-        got = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"], cwd=folder, timeout=300,
-                             capture_output=True, text=True)
-        if got.returncode:
-            pytest.skip(f"npm cannot install them: croner and cron-parser were NOT compared ({(got.stderr or got.stdout)[-200:].strip()})")
-        done.write_bytes(lock.read_bytes())
 
     def ask(questions):
         lines = [json.dumps({k: q[k] for k in ("expr", "zone", "after", "count", "instants")}) for q in questions]
-        out = subprocess.run([node, "ask.js"], cwd=folder, input="\n".join(lines) + "\n", capture_output=True, text=True, check=True,
+        out = subprocess.run(["node", "ask.js"], cwd=node_folder, input="\n".join(lines) + "\n", capture_output=True, text=True, check=True,
                              timeout=300).stdout
         return [json.loads(line) for line in out.splitlines()]
 
