@@ -9,6 +9,7 @@
 #include "base/jsonx.h"
 
 #include "task/rules.h"
+#include "when/civil.h"
 
 #include "daemon/gateway/why.h"
 
@@ -119,8 +120,7 @@ say_found(struct tale *t)
 	if (!f->is_nominal || f->mark.what != WHEN_FIRES)
 		return;
 	if (f->mark.o.is_moved)
-		say(t, "moved",
-		    json_string("the clock skipped its time: it runs at the gap's end"));
+		say(t, "moved", json_true());
 	if (f->mark.o.is_repeat)
 		say(t, "repeat", json_true());
 	if (f->mark.o.is_shifted)
@@ -282,6 +282,31 @@ tell_facts(struct tale *t)
 		tell_downtime(t, json_object_get(t->detail, "downtime"));
 }
 
+/* What the clock or a calendar did to it, or to the time that was asked about. */
+static void
+tell_clock(struct tale *t)
+{
+	const struct when_occurrence *o = &t->c->found.mark.o;
+	struct civil meant = civil_from_days(o->day);
+	int64_t jitter = json_get_int(t->c->facts, "jitter", 0);
+	bool fires = t->c->found.is_nominal && t->c->found.mark.what == WHEN_FIRES;
+
+	if (fires && o->is_moved)
+		buf_adds(&t->sentence, " The clock skips its own time that day, so it runs where "
+				       "the clock goes on.");
+	else if (t->c->asked.is_gap)
+		buf_adds(&t->sentence, " The clock skips the time that is asked about.");
+	if (fires && o->is_repeat)
+		buf_adds(&t->sentence, " The clock shows that time twice; this is the second.");
+	else if (t->c->asked.n > 1)
+		buf_adds(&t->sentence, " The clock shows the time that is asked about twice.");
+	if (fires && o->is_shifted)
+		buf_addf(&t->sentence, " It was meant for %04lld-%02d-%02d.", (long long)meant.year,
+		    meant.month, meant.day);
+	if (!strcmp(t->answer, "will_fire") && jitter)
+		buf_addf(&t->sentence, " Its jitter adds %lld s.", (long long)jitter);
+}
+
 static void
 tell_neighbours(struct tale *t)
 {
@@ -315,7 +340,12 @@ tell_sentence(struct tale *t)
 		if (!strcmp(heads[i].answer, t->answer))
 			head = heads[i].text;
 	add_time(&t->sentence, t->c->zone, t->due);
-	buf_addf(&t->sentence, " %s: %s.", head, sentence_of(t->rule));
+	buf_addf(&t->sentence, " %s", head);
+	/* that it was due needs no saying */
+	if (strcmp(t->rule, "due") != 0 && strcmp(t->rule, t->answer) != 0)
+		buf_addf(&t->sentence, ": %s", sentence_of(t->rule));
+	buf_addc(&t->sentence, '.');
+	tell_clock(t);
 	tell_facts(t);
 	tell_neighbours(t);
 }

@@ -9,7 +9,7 @@ with a as (
 ), page as materialized (
 	select s.id, t.name, s.anchor, s.jitter_off_s, case when s.replan_from is null then s.next_due_at end as next_due_at,
 		coalesce(g.definition, takt.schedule_said(t.definition)) as schedule
-	from a, takt.schedule s join takt.task t on t.id = s.task_id left join takt.shared_schedule g on g.id = s.shared_id
+	from a, takt.schedule s join takt.task t on t.id = s.id left join takt.shared_schedule g on g.id = s.shared_id
 	where s.enabled and s.id > a.after and (s.next_due_at < a.to_at or s.replan_from is not null)
 	order by s.id limit 1001
 ), names as (

@@ -44,6 +44,16 @@ def normal(kind="cron", expr="0 2 * * *", zone="UTC", **more):
             "catch_up_deadline_seconds": None, "jitter_seconds": 0, "start_deadline_seconds": None, **more}
 
 
+FUTURE = dt.date.today().year + 2
+BERLIN = {"cron": "30 2 * * *", "timezone": "Europe/Berlin"}
+
+
+def last_sunday(month):
+    """When Europe's clocks change."""
+    day = dt.date(FUTURE, month, 31)
+    return (day - dt.timedelta(days=day.isoweekday() % 7)).isoformat()
+
+
 class Setting:
     """What held in [since, until), and its times by the oracle, from some days before to some after."""
 
@@ -406,6 +416,75 @@ def test_what_is_no_time_is_refused(rig, histories, text):
     assert rig.get(f"/tasks/{uuid.uuid4()}/why", rig.token("viewer")).status_code == 404
 
 
+# Asking -----------------------------------------------------------------------------------------------
+
+def ask(rig, task, at=None):
+    r = rig.get(f"/tasks/{task}/why", rig.token("viewer"), params={"at": at} if at else {})
+    assert r.status_code == 200, r.text
+    return r.json()
+
+
+def test_times_by_the_clock(rig):
+    """A minute stands for its 60 seconds, a day for its first due time; what the clock skips or repeats is said."""
+    task = rig.task("clock", schedule=BERLIN)
+    spring, autumn = last_sunday(3), last_sunday(10)
+    day = ask(rig, task, f"{FUTURE}-06-02")
+    assert (day["rule"], day["due_at"]) == ("will_fire", f"{FUTURE}-06-02T00:30:00Z")
+    assert ask(rig, task, f"{FUTURE}-06-02T02:30")["due_at"] == ask(rig, task, f"{FUTURE}-06-02 02:30:00")["due_at"] == day["due_at"]
+    assert ask(rig, task, f"{FUTURE}-06-02T02:30:01")["rule"] == "not_due"
+    assert ask(rig, task, f"{FUTURE}-06-02T00:30Z")["due_at"] == day["due_at"]
+    gap = ask(rig, task, f"{spring}T02:30")
+    assert (gap["rule"], gap["due_at"]) == ("will_fire", f"{spring}T01:00:00Z") and gap["detail"]["moved"] and gap["detail"]["gap"]
+    assert "skips its own time" in gap["sentence"]
+    assert ask(rig, task, f"{spring}T02:31")["rule"] == "not_due"
+    twice = ask(rig, task, f"{autumn}T02:30")
+    assert (twice["rule"], twice["due_at"]) == ("will_fire", f"{autumn}T00:30:00Z") and twice["detail"]["twice"]
+    other = ask(rig, task, f"{autumn}T02:30:00+01:00")
+    assert (other["answer"], other["rule"]) == ("will_skip", "dst.fold")
+
+
+def test_without_a_time(rig):
+    """The latest that was decided, else the next; of a task that is off what it kept from running."""
+    task = rig.task("plain", schedule=BERLIN)
+    first = ask(rig, task)
+    assert first["answer"] == "will_fire" and first["due_at"] == first["next_due_at"] and first["asked"] is None
+    t = int(time.time()) // 60 * 60 - 600
+    rig.pg.sql("insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule, until_at, n) select id, to_timestamp(%s), "
+               "id, org_id, 'missed', 'catchup.none', to_timestamp(%s), 3 from takt.task where id = %s", (t - 120, t, task))
+    last = ask(rig, task)
+    assert (last["answer"], last["rule"], last["at"], last["n"]) == ("missed", "catchup.none", stamp(t), 3)
+    assert rig.post(f"/tasks/{task}/disable", rig.token("admin")).status_code == 200
+    off = ask(rig, task)
+    assert (off["answer"], off["rule"], off["due_at"]) == ("will_skip", "task.disabled", first["due_at"])
+
+
+def test_why_it_was_late(rig):
+    """No engine ran, and then a run of the task was in the way."""
+    task = rig.task("late", schedule=BERLIN)
+    t = int(time.time()) // 60 * 60 - 1200
+    old, new = rig.engine.run(task, trigger="schedule"), rig.engine.run(task, trigger="schedule")
+    rig.pg.sql("update takt.run set due_at = to_timestamp(%s) where id = %s", (t, new))
+    rig.pg.sql("insert into takt.downtime values (to_timestamp(%s), to_timestamp(%s))", (t - 60, t + 600))
+    rig.pg.sql("insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule, run_id, decided_at) select id, "
+               "to_timestamp(%s), id, org_id, 'fired', 'due', %s, to_timestamp(%s) from takt.task where id = %s", (t, new, t + 600, task))
+    got = ask(rig, task, stamp(t))
+    assert (got["answer"], got["rule"], got["run"]["id"], got["run"]["state"]) == ("fired", "due", new, "queued")
+    assert got["late_s"] >= 1200 and [c["cause"] for c in got["detail"]["late"]] == ["no_engine", "queued"]
+    assert got["detail"]["late"][1]["run"]["id"] == old and "no engine ran; it waited behind run" in got["sentence"]
+    rig.engine.finish(old)
+    rig.engine.finish(new)
+    rig.pg.sql("delete from takt.downtime")
+
+
+def test_another_organisation_sees_nothing(rig, histories):
+    rig.org("elsewhere")
+    viewer = rig.token("viewer", "elsewhere")
+    assert rig.get(f"/tasks/{histories[0].id}/why", viewer).status_code == 404
+    assert rig.get(f"/tasks/{histories[0].id}/occurrences", viewer).status_code == 404
+    got = rig.get("/forecast", viewer).json()
+    assert (got["items"], got["total"], got["load"]) == ([], 0, [])
+
+
 # That rule alone ------------------------------------------------------------------------------------
 
 class Whole(Rig):
@@ -464,16 +543,6 @@ def whole():
     with Engine() as engine, Whole(engine) as w:
         wait_until(lambda: "witness" in w.get("/task-types", w.token("viewer")).text, 30, "the engine's task types")
         yield w
-
-
-FUTURE = dt.date.today().year + 2
-BERLIN = {"cron": "30 2 * * *", "timezone": "Europe/Berlin"}
-
-
-def last_sunday(month):
-    """When Europe's clocks change."""
-    day = dt.date(FUTURE, month, 31)
-    return (day - dt.timedelta(days=day.isoweekday() % 7)).isoformat()
 
 
 # Settings, an instant and the rule that keeps it from running (or lets it run elsewhere), the change of that member alone, the rule then.
