@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import uuid
+from datetime import datetime, timezone
 
 import psycopg
 import requests
@@ -25,6 +26,7 @@ import requests
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import facts  # noqa: E402
 import judge  # noqa: E402
+from clock import Clocks  # noqa: E402
 from load import FeedReader, Journal, SocketReader, first_cursor  # noqa: E402
 from rig import Rig, alive, processes, wait_until  # noqa: E402
 
@@ -47,7 +49,12 @@ def scene(nodes=1, **rig):
 
 
 class Scene:
-    def __init__(self, build, seed, nodes, reader=True, **rig):
+    def __init__(self, build, seed, nodes, reader=True, clock=False, **rig):
+        """clock: the server's own, which can be set."""
+        self.clocks = Clocks(0, begin=datetime.now(timezone.utc)) if clock else None
+        if clock:
+            self.clock = self.clocks.pg
+            rig["pg_env"] = self.clock.env
         self.rig = Rig(seed=seed, nodes=nodes, build=build, **rig)
         self.client = Journal(self.rig.journals / "client.jsonl", sync=True)
         self.faults = Journal(self.rig.journals / "faults.jsonl", sync=True)
@@ -160,6 +167,9 @@ class Scene:
         """(unit id, node) of the unit of that run that runs now."""
         return next(((u, n) for n in self.rig.nodes for u in n.plugins() if u.startswith(run)), None)
 
+    def now(self):
+        return self.rig.query("select extract(epoch from clock_timestamp())::float8")[0][0]
+
     def sleep(self, seconds):
         """Passing time is what is being tested here."""
         end = time.monotonic() + seconds
@@ -258,6 +268,8 @@ class Scene:
         for reader in self.readers:
             reader.stopping.set()
         self.rig.close()
+        if self.clocks:
+            self.clocks.close()
         for p in self.tagged():
             with contextlib.suppress(OSError):
                 os.kill(p["pid"], signal.SIGKILL)
@@ -564,6 +576,70 @@ def fast_clock(s, faults):
     s.define("every 3 s", "hello", cron="*/3 * * * * *")
     s.define("every minute", "hello", cron="7,27,47 * * * * *")
     s.sleep(12)
+
+
+@scene()
+def stale_decision(s, faults, stop_s=85):
+    """An engine has read what is due and stands still before it decides; what it had read is late by then."""
+    s.start()
+    node, due = s.rig.nodes[0], time.gmtime(s.now() + 12)
+    for name, catch_up in (("none", {"catch_up": "none"}), ("deadline", {"catch_up": "all", "catch_up_deadline_seconds": 30})):
+        s.define(name, "hello", schedule={"kind": "cron", "expr": f"{due.tm_sec} {due.tm_min} * * * *", **catch_up})
+    s.sleep(4)
+    if faults:
+        with s.fault("outage", node):
+            s.die_at(node, "schedule.send", "stop:2")
+            s.sleep(stop_s)
+            for pid in node.pids("engine"):
+                os.kill(pid, signal.SIGCONT)
+            s.wait(node.is_up, "the node")
+    else:
+        s.sleep(10)
+    s.wait(lambda: s.rig.query("select count(*) from takt.occurrence")[0][0] >= 2, "the decisions")
+    s.sleep(2)
+
+
+@scene(clock=True)
+def leap(s, faults):
+    """The server's clock goes an hour ahead, over one due time of each; there is none after it that is not late."""
+    s.start()
+    due = time.gmtime(s.now() + 1500)
+    for name, catch_up in (("none", {"catch_up": "none"}), ("latest", {}),
+                           ("deadline", {"catch_up": "all", "catch_up_deadline_seconds": 600})):
+        s.define(name, "hello", schedule={"kind": "cron", "expr": f"{due.tm_min} * * * *", **catch_up})
+    s.define("often", "hello", schedule={"kind": "every", "expr": "3s", "catch_up": "all", "catch_up_limit": 3})
+    s.sleep(5)
+    if faults:
+        at = s.now()
+        s.clock.set(3600.0)
+        s.sleep(3)
+        s.faults.write(no=1, kind="outage", on="server", node=None, at=at, healed=s.now(), step_s=3600.0, units_hit=[])
+    s.sleep(8)
+
+
+@scene()
+def jitter(s, faults):
+    """Schedules with a jitter, each its own; without faults there are some without."""
+    s.start()
+    for n in range(8):
+        s.define(f"every 4 s, {n}", "hello", schedule={"kind": "every", "expr": "4s", "jitter_seconds": 5 if faults else 0})
+    s.sleep(14)
+
+
+@scene()
+def start_deadlines(s, faults):
+    """Nobody can start what is queued for longer than its start deadline."""
+    s.start()
+    node = s.rig.nodes[0]
+    s.define("hurry", "hello", schedule={"kind": "every", "expr": "3s", "start_deadline_seconds": 2})
+    s.sleep(5)
+    if faults:
+        with s.fault("executor", node):
+            node.kill("executor")
+            s.sleep(12)
+            node.start()
+            s.wait(node.is_up, "the node")
+    s.sleep(8)
 
 
 # Clients and streams ------------------------------------------------------------------------------------
