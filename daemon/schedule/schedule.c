@@ -7,6 +7,8 @@
  */
 #include "daemon/schedule/schedule.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -256,14 +258,17 @@ static void
 send_fire(struct round *r)
 {
 	struct store *s = r->engine->store;
-	struct store_param p[1 + LIST_COUNT] = {STORE_TEXT(r->engine->node_id.s)};
+	struct store_param p[2 + LIST_COUNT] = {STORE_TEXT(r->engine->node_id.s)};
 	const char *month;
+	char read_at[24];
 	json_t *is_there;
 
 	json_object_foreach(r->months, month, is_there) store_send(s, SQL_ENGINE_PARTITIONS,
 	    (struct store_param[]){STORE_TEXT(month), STORE_TEXT("1")}, 2, NULL, NULL);
 	for (size_t i = 0; i < LIST_COUNT; i++)
 		p[1 + i] = STORE_BYTES(r->lists[i].bytes.p, r->lists[i].bytes.n);
+	snprintf(read_at, sizeof(read_at), "%" PRId64, r->now_s);
+	p[1 + LIST_COUNT] = STORE_TEXT(read_at);
 	store_send(s, SQL_ENGINE_SCHEDULE_FIRE, p, ARRAY_LEN(p), on_fired, r);
 	r->has_claim = !is_alone && claim_send(r->engine, JOB_SCHEDULE);
 	store_send(s, SQL_ENGINE_FEED_NOTIFY, NULL, 0, NULL, NULL);
