@@ -319,6 +319,24 @@ def test_long_absence_from_a_run_that_moves(rig):
     two.close()
 
 
+def test_decisions_without_a_run_are_the_task_s(rig):
+    task = rig.task("decided")
+    with Sock(rig) as s:
+        s.join(f"task:{task}")
+        event = rig.engine.decision(task)
+        live = s.recv()
+        assert live[2:4] == [f"task:{task}", "occurrence_skipped"]
+        assert {k: live[4][k] for k in ("run_id", "event_id", "task_id", "seq", "rule")} == {
+            "run_id": None, "event_id": event, "task_id": task, "seq": 1, "rule": "overlap.skip"}
+        assert s.join(f"run:{event}", "2")["response"]["code"] == 404
+    with Sock(rig) as s:
+        s.join(f"task:{task}", since="v1.")
+        assert s.recv()[4] == live[4] and s.silent()
+    body = rig.get(f"/tasks/{task}/timeline", rig.token("viewer")).json()
+    assert body["run"] is None and [d["event_id"] for d in body["decisions"]] == [event]
+    assert rig.get(f"/runs/{event}", rig.token("viewer")).status_code == 404
+
+
 def test_commit_of_many_and_deep_values(rig):
     """What plugins may say at once comes whole, live and replayed: 600,000 values, 34 levels, more than a connection holds."""
     deep = 1

@@ -138,6 +138,23 @@ class FakeEngine:
             self._event(run, items)
             self.c.commit()
 
+    def decision(self, task, rule="overlap.skip"):
+        """A due time that makes no run, told as schedule_fire.sql tells it; its event's id."""
+        event, items = uuid7(), [{"type": "occurrence_skipped", "severity": "warning", "at": "2026-11-22T00:00:00.000Z", "rule": rule,
+                                  "due_at": "2026-11-22T00:00:00Z", "n": 1}]
+        with self.lock:
+            self.feed_seq += 1
+            self.c.execute("insert into takt.occurrence (task_id, due_at, schedule_id, org_id, decision, rule, event_id) "
+                           "select id, '2026-11-22', id, org_id, 'skipped', %s, %s from takt.task where id = %s", (rule, event, task))
+            self.c.execute("insert into takt.event_batch (id, org_id, node_no, incarnation, feed_first, feed_last, at, run_ids, task_ids, "
+                           "first_seqs, prevs, items) select takt.uuid_v7(), t.org_id, n.no, n.incarnation, %s, %s, now(), "
+                           "array[%s::uuid], array[t.id], array[1], array[null::uuid], array[%s::json] "
+                           "from takt.task t, takt.node n where t.id = %s and n.id = %s",
+                           (self.feed_seq, self.feed_seq, event, json.dumps(items), task, self.node))
+            self.c.execute("select pg_notify('takt_feed', '')")
+            self.c.commit()
+        return event
+
     def state(self, run, state, **columns):
         with self.lock:
             sets = "".join(f", {k} = %s" for k in columns)
