@@ -125,7 +125,7 @@ create trigger zone_of_schedule after update of zone on takt.schedule
 create trigger zones_of_schedules after insert on takt.schedule
 	referencing new table as new_rows for each statement execute function takt.zones_of_schedules();
 grant select, update on takt.zone to takt_engine;
-grant select on takt.zone to takt_auditor, takt_gateway;
+grant select on takt.zone to takt_auditor;
 
 -- A decision's own event, of those that make no run; and what it was decided by.
 alter table takt.occurrence
