@@ -172,7 +172,7 @@ class History:
         for t in [x for x in sorted(s.silent) if s.since < x <= until] + [None]:
             is_more = group and t and s.silent[t] == s.silent[group[-1]] and bisect.bisect(s.due, t) == bisect.bisect(s.due, group[-1])
             if group and not is_more:
-                if rng.random() < 0.8 and group[0] not in taken:
+                if rng.random() < 0.6 and group[0] not in taken:
                     last = group[-1] if len(group) > 1 else None
                     self.add_row(group[0], "skipped", s.silent[group[0]], last, len(group), detail={"reason": "planted"})
                 group = []
@@ -209,10 +209,16 @@ class History:
         rng = self.rng
         pool = sorted({t for s in self.settings for t in s.nominal if max(s.since, self.created - DAY) < t < min(s.until, self.now + 30 * DAY)})
         pool = [t for t in pool if t > self.now + 600 or t < self.now - 600]
-        for _ in range(n):
-            t = rng.choice(pool) if rng.random() < 0.85 else rng.randint(self.created - 2 * DAY, self.now + 20 * DAY)
-            if rng.random() < 0.3 and self.rows:
+        # Silent times inside of a range of missed ones: the range is not about them.
+        covered = [t for s in self.settings for t in s.silent if self.at(t) is s and
+                   any(r["decision"] == "missed" and r["until"] and r["due"] < t < r["until"] for r in self.rows)]
+        for i in range(n):
+            luck = rng.random()
+            t = rng.choice(pool) if luck < 0.85 else rng.randint(self.created - 2 * DAY, self.now + 20 * DAY)
+            if luck < 0.3 and self.rows:
                 t = rng.choice(self.rows)["due"]
+            elif i % 5 == 0 and covered:
+                t = rng.choice(covered)
             s = self.at(t)
             if abs(t - self.now) > 600 and not (s and t in s.open):
                 yield t
