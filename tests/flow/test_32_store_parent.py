@@ -349,7 +349,7 @@ OPTIONS = re.findall(r'^\s+\{ ?"(\w+)", (?:true|false), \{(.*)\}, set_', (ROOT /
 def test_the_sample_shows_every_option_with_its_default(tmp_path):
     sample = (ROOT / "conf/taktd.conf").read_text()
     lines = re.findall(r"^#(\w+ = .*)$", sample, re.M)
-    assert [l.split(" = ")[0] for l in lines] == [name for name, _ in OPTIONS] and len(OPTIONS) == 13
+    assert [l.split(" = ")[0] for l in lines] == [name for name, _ in OPTIONS] and len(OPTIONS) == 14
     file = tmp_path / "c"
     for text in (sample, "\n".join(lines) + "\n"):
         file.write_text(text)
