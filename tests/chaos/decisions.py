@@ -10,6 +10,7 @@ from them.
 """
 import bisect
 import collections
+import functools
 from dataclasses import dataclass
 
 import oracle
@@ -41,6 +42,7 @@ class Plan:
     start_deadline: float
     overlap: str
     overlap_limit: int
+    anchor: float            # as it is stored; the schedule's is the beginning, if it has one
 
 
 def _days(f, names):
@@ -67,7 +69,8 @@ def plan_of(f, task_id):
                         _days(f, s["include"]) if s.get("include") else None, _days(f, s.get("exclude") or []), s.get("on_hit") or "skip"),
         s.get("catch_up") or "latest", s.get("catch_up_limit") or 10, s.get("catch_up_deadline_seconds"),
         oracle.jitter_off(task_id, s.get("jitter_seconds") or 0), s.get("start_deadline_seconds"),
-        d.get("overlap") or "queue", d.get("overlap_limit") or (1 if (d.get("overlap") or "queue") == "queue" else None))
+        d.get("overlap") or "queue", d.get("overlap_limit") or (1 if (d.get("overlap") or "queue") == "queue" else None),
+        f.tasks[task_id].get("anchor") or (since if s.get("effective_from") else f.tasks[task_id]["created"]))
 
 
 # Every time in one row, and when ---------------------------------------------------------------------
@@ -145,7 +148,7 @@ def check_passed_over(d):
     told = collections.defaultdict(collections.Counter)
     for o in d.over_rows:
         times = d.over.get(o["rule"], [])
-        covered = [t for t in d.covered(o, times) if o["until"] or t in set(times)]
+        covered = d.between(times, o["due"], o["until"] or o["due"])
         told[o["rule"]].update(covered)
         if o["decision"] != "skipped":
             yield d.say("I1", f"{o['rule']} at {o['due']} is {o['decision']}")
@@ -156,17 +159,17 @@ def check_passed_over(d):
         if o["decided"] < (o["until"] or o["due"]) - SKEW_S:
             yield d.say("I3", f"{o['rule']} at {o['due']} was told before that time")
     ends = sorted((o["until"] or o["due"], o["decided"]) for o in d.rows)
+    must_be_told = functools.lru_cache(maxsize=None)(lambda after: _must_be_told(d, ends, after))
     for rule, times in d.over.items():
         for t in times:
             if told[rule][t] > 1:
                 yield d.say("I1", f"{told[rule][t]} rows tell of {rule} at {t}")
-            if told[rule][t] == 0 and t > d.task["created"] + EDGE_S and _must_be_told(d, ends, t):
+            if told[rule][t] == 0 and t > d.task["created"] + EDGE_S and must_be_told(bisect.bisect_left(ends, (t, 0))):
                 yield d.say("I1", f"no row tells of {rule} at {t}")
 
 
-def _must_be_told(d, ends, t):
-    """Something after it was decided, and not so much at once that the decision may have left it out."""
-    after = bisect.bisect_left(ends, (t, 0))
+def _must_be_told(d, ends, after):
+    """What is before ends[after] and after the one before: was that decided, and not so much at once that it may have been left out?"""
     if after == len(ends):
         return False
     at = ends[after][1]
@@ -383,8 +386,9 @@ def check_schedules(f):
         if plan is None:
             continue
         plans[task_id] = plan
-        if abs((f.tasks[task_id].get("anchor") or f.tasks[task_id]["created"]) - f.tasks[task_id]["created"]) > ANCHOR_S:
-            yield problem("I1", f"{f.tasks[task_id]['name']}: counts from {f.tasks[task_id]['anchor']}, not from its making", task=task_id)
+        since = plan.schedule.effective_from if plan.schedule.effective_from > 0 else f.tasks[task_id]["created"]
+        if abs(plan.anchor - since) > ANCHOR_S:
+            yield problem("I1", f"{f.tasks[task_id]['name']}: counts from {plan.anchor}, not from its making or beginning", task=task_id)
         d = Decisions(f, task_id, plan, sorted(rows[task_id], key=lambda o: (o["due"], o["decided"])))
         yield from check_due_times(d, outages)
         yield from check_passed_over(d)

@@ -296,7 +296,7 @@ def the_jitter_is_not_waited_for(f):
     row(f, JITTER, 180)["decided"] -= 1
 
 
-@lie("I1", "not from its making")
+@lie("I1", "not from its making or beginning")
 def counted_from_somewhen(f):
     f.tasks["late"]["anchor"] = T0 - 88
 
