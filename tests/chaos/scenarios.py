@@ -91,7 +91,7 @@ class Scene:
         status, body = self.rig.http("POST", "/tasks", document)
         assert status == 201, (status, body)
         self.tasks[name] = body["id"]
-        if cron:
+        if cron or "schedule" in limits:
             self.schedules.append(body["id"])
 
     def send(self, kind, path, about, key, node):
