@@ -149,24 +149,30 @@ judge(const struct schedule_plan *p, const json_t *setting, struct why_found *ou
 		name_calendar(p, setting, is_moved ? m->o.day : floor_div(m->local_s, DAY_S), out);
 }
 
-/* The last due time before an instant, looking back by doubling steps. */
+/* The last due time before an instant. Looking back by doubling steps finds some, halving then the last
+ * of them: a month of every second is not walked through. */
 static bool
 find_before(const struct when *w, int64_t utc, int64_t floor, int64_t *out)
 {
+	int64_t hi = utc, lo = utc;
 	struct when_occurrence o;
-	bool is_found = false;
 
-	for (int64_t back = 60; !is_found; back *= 2) {
-		int64_t at = utc - back > floor ? utc - back : floor - 1;
-
-		while (when_next(w, at, &o) && o.utc < utc) {
-			is_found = true;
-			*out = at = o.utc;
-		}
-		if (utc - back <= floor)
-			break;
+	for (int64_t back = 60; !when_next(w, lo - 1, &o) || o.utc >= utc; back *= 2) {
+		if (lo <= floor)
+			return false;
+		lo = utc - back > floor ? utc - back : floor;
 	}
-	return is_found;
+	/* due at lo, never from hi on */
+	for (lo = o.utc; hi - lo > 1;) {
+		int64_t mid = lo + (hi - lo) / 2;
+
+		if (when_next(w, mid - 1, &o) && o.utc < hi)
+			lo = o.utc;
+		else
+			hi = mid;
+	}
+	*out = lo;
+	return true;
 }
 
 static void
