@@ -96,7 +96,8 @@ next_any(struct dates *d, int64_t after, int64_t *out)
 	return true;
 }
 
-/* Each turn uses up an exception, so there are no more turns than exceptions, and one. */
+/* Each turn uses up an exception, so there are no more turns than exceptions, and one. But there
+ * may be many, and the rule may take long from one to the next. */
 bool
 dates_next(struct dates *d, int64_t after, int64_t *out)
 {
@@ -111,6 +112,8 @@ dates_next(struct dates *d, int64_t after, int64_t *out)
 			*out = at;
 			return true;
 		}
+		if (d->walk.spent > d->spent_max)
+			return false;
 	}
 	return false;
 }

@@ -17,6 +17,7 @@ struct dates {
 	bool has_rule;
 	struct recur rule;
 	struct recur_walk walk;
+	int64_t spent_max; /* past exceptions dates_next() goes on while walk.spent is not above */
 	struct moments more;           /* RDATE, and the start of an event without a rule */
 	struct moments less, less_day; /* EXDATE: moments, and days (civil.h) */
 };

@@ -21,6 +21,7 @@
 #define ICAL_DEPTH_MAX 8
 #define ICAL_DAYS_MAX 20000
 #define ICAL_OCCURRENCES_MAX 100000
+#define ICAL_STEPS_MAX 6000000 /* of all its rules (recur.h): half a second */
 #define ICAL_NOTES_MAX 20
 /* 1970-01-01 to 2100-12-31: what first_day and last_day are cut to. */
 #define ICAL_FIRST_DAY 0

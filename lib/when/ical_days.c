@@ -21,6 +21,7 @@ struct import {
 	const struct ical_events *events;
 	bool has_overrides;
 	int overrides; /* how often one was held against an event */
+	int64_t spent; /* steps of all rules so far (recur.h) */
 	int64_t first_day, last_day;
 	const struct zone *zone; /* NULL: as written */
 	struct ical_report *report;
@@ -332,7 +333,10 @@ add_occurrences(struct import *m, const struct ical_event *v, struct timing *t)
 	int64_t first, last, done = m->first_day - 1;
 	size_t before = m->n;
 
+	t->dates.spent_max = ICAL_STEPS_MAX - m->spent;
 	while (dates_next(&t->dates, at, &at)) {
+		if (t->dates.walk.spent > t->dates.spent_max)
+			break;
 		if (++m->report->occurrences > ICAL_OCCURRENCES_MAX) {
 			err_set(m->e, ERR_TOO_BIG,
 			    "line %d: with this event the file has more than %d occurrences",
@@ -351,6 +355,13 @@ add_occurrences(struct import *m, const struct ical_event *v, struct timing *t)
 		}
 		done = last > done ? last : done;
 	}
+	m->spent += t->dates.walk.spent;
+	if (m->spent > ICAL_STEPS_MAX) {
+		err_set(m->e, ERR_TOO_BIG,
+		    "line %d: with the rule of this event the file takes too long to read",
+		    v->line);
+		return too_many(m, "RRULE");
+	}
 	if (m->n == before) {
 		m->report->outside++;
 		ical_note(m->report, v->line, "has no day in the years asked for");
@@ -366,6 +377,7 @@ add_event(struct import *m, const struct ical_event *v)
 
 	if (rc < 0)
 		return rc;
+	m->spent += t.dates.rule.spent;
 	if (v->is_cancelled) {
 		m->report->ignored++;
 		ical_note(m->report, v->line, "is cancelled");

@@ -223,6 +223,7 @@ fill(const struct recur *r, struct recur_walk *w, int64_t period)
 	int n;
 	int64_t first = period_first(r, period, &n);
 
+	w->spent += 1 + n / (r->week || r->week_back ? 2 : 8);
 	w->n = 0;
 	w->period = period;
 	w->is_filled = true;

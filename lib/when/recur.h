@@ -20,6 +20,9 @@
 #define RECUR_SETPOS_MAX 64
 #define RECUR_COUNT_MAX 10000
 #define RECUR_INTERVAL_MAX 100000
+/* When what comes is ruled out again and again, by EXDATE or a calendar, the search is given up after
+ * so many steps (struct recur_walk). */
+#define RECUR_STEPS_MAX 200000
 
 struct zone;
 
@@ -52,12 +55,13 @@ struct recur {
 	int16_t set_pos[RECUR_SETPOS_MAX];
 	int set_pos_n; /* only positions that a set can have */
 	bool is_never; /* no time of day, or no position, can ever match */
+	int64_t spent; /* steps that it took to count off COUNT */
 };
 
 /* Where a walk is: the days of the period that was looked at last. Zeroed is empty. */
 struct recur_walk {
 	bool is_filled;
-	int64_t spent; /* steps taken so far */
+	int64_t spent; /* steps taken so far, of 100 ns or less most of them */
 	int64_t period;
 	int n;
 	int64_t days[366];

@@ -521,14 +521,17 @@ count_off(struct parse *p)
 
 	r->until = end;
 	for (int64_t n = p->count; n; n--) {
-		if (walk.spent > COUNT_STEPS_MAX)
+		if (r->freq < RECUR_DAILY && walk.spent > COUNT_STEPS_MAX)
 			return forbid(p, "COUNT",
 			    "takes too long to count off for this rule: write UNTIL instead",
 			    "Write UNTIL, or a longer INTERVAL or FREQ.");
-		if (!recur_next(r, &walk, at, &at))
-			return 0;
+		if (!recur_next(r, &walk, at, &at)) {
+			at = end;
+			break;
+		}
 	}
 	r->until = at;
+	r->spent = walk.spent;
 	return 0;
 }
 

@@ -223,5 +223,12 @@ rrule_print(const char *text, struct buf *out)
 bool
 rrule_next_local(struct rrule *r, int64_t after_local_s, int64_t *local_s)
 {
+	r->dates.spent_max = r->dates.walk.spent + RECUR_STEPS_MAX;
 	return dates_next(&r->dates, after_local_s, local_s);
+}
+
+int64_t
+rrule_spent(const struct rrule *r)
+{
+	return r->dates.walk.spent;
 }

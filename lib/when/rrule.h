@@ -38,6 +38,8 @@ void rrule_print(const char *text, struct buf *out);
  * At most 400 years are searched. Not from two threads at once: it keeps its place.
  */
 bool rrule_next_local(struct rrule *r, int64_t after_local_s, int64_t *local_s);
+/* Steps (recur.h) that all searches took so far. */
+int64_t rrule_spent(const struct rrule *r);
 
 static inline void
 cleanup_rrule(struct rrule **r)

@@ -9,6 +9,8 @@
 
 #include "when/calendar.h"
 #include "when/civil.h"
+#include "when/recur.h"
+#include "when/rrule.h"
 #include "when/zone.h"
 
 #include "base/banned.h"
@@ -156,6 +158,13 @@ nominal_end(const struct when_setting *set, int64_t end)
 	return set->hit == WHEN_HIT_PREVIOUS_BUSINESS_DAY ? end + WHEN_SHIFT_DAYS_MAX * DAY_S : end;
 }
 
+/* A rule may take long from one time to the next, and calendars may rule out those of many years. */
+static int64_t
+spent(const struct when *w)
+{
+	return w->kind == WHEN_RRULE ? rrule_spent(w->rrule) : 0;
+}
+
 bool
 when_after_calendars(const void *arg, int64_t from, int64_t end, struct local_time *out)
 {
@@ -164,6 +173,7 @@ when_after_calendars(const void *arg, int64_t from, int64_t end, struct local_ti
 	int64_t from_day = floor_div(from, DAY_S), last = nominal_end(set, end), start, s;
 	struct idle_days idle = NO_IDLE_DAYS;
 	struct local_time best = {.s = INT64_MAX};
+	int64_t spent_max = spent(w) + RECUR_STEPS_MAX;
 
 	/* What is only skipped, nothing else takes its place. */
 	start = set->hit == WHEN_HIT_SKIP ? from : first_donor(set, from_day) * DAY_S;
@@ -184,6 +194,8 @@ when_after_calendars(const void *arg, int64_t from, int64_t end, struct local_ti
 		if (best.s < last && set->hit != WHEN_HIT_PREVIOUS_BUSINESS_DAY)
 			last = (floor_div(best.s, DAY_S) + 1) * DAY_S;
 		start = (day + 1) * DAY_S;
+		if (best.s == INT64_MAX && spent(w) > spent_max)
+			break;
 	}
 	*out = best;
 	return best.s < end;

@@ -221,6 +221,10 @@ test_refused(void **state)
 	refused(EVENT("DTSTART:20260101T000000\r\nRRULE:FREQ=SECONDLY\r\n"), "100000 occurrences");
 	refused(EVENT("DTSTART:19700101\r\nRRULE:FREQ=DAILY\r\n"), "20000 days");
 	refused(EVENT("DTSTART:19700101\r\nDURATION:P9000000W\r\n"), "20000 days");
+	/* Few occurrences, each of them a long way from the last. */
+	refused(EVENT("DTSTART:20200101T000000\r\n"
+		      "RRULE:FREQ=SECONDLY;INTERVAL=31;BYMINUTE=0;BYSECOND=0\r\n"),
+	    "line 3: with the rule of this event the file takes too long");
 }
 
 static void

@@ -320,6 +320,39 @@ test_mark_range(void **state)
 	assert_false(when_next_mark(w, &c, &m));
 }
 
+/* A calendar that rules out every day from 2026 to 2090; the rule below takes a thousand steps to
+ * each of its days. */
+static void
+test_nothing_left_for_long(void **state)
+{
+	const int64_t first = at("2026-01-01T00:00:00Z"), last = at("2090-12-31T00:00:00Z");
+	const size_t n = (size_t)((last - first) / DAY_S) + 1;
+	_cleanup_free_ int64_t *days = xcalloc(n, sizeof(*days));
+	_cleanup_free_ const char **reasons = xcalloc(n, sizeof(*reasons));
+	_cleanup_calendar_ struct calendar *c = NULL;
+	struct when_setting set = {WHEN_ALWAYS, .zone = zone_get(NY, NULL)};
+	struct when_occurrence o;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < n; i++) {
+		days[i] = first / DAY_S + (int64_t)i;
+		reasons[i] = "";
+	}
+	set.exclude = c = calendar_new("long", n, days, reasons);
+	_cleanup_when_ struct when *slow = when_new(WHEN_RRULE,
+	    "DTSTART:20200101T000000\n"
+	    "RRULE:FREQ=SECONDLY;INTERVAL=31;BYMINUTE=0;BYSECOND=0",
+	    &set, &e);
+	_cleanup_when_ struct when *quick = when_new(
+	    WHEN_RRULE, "DTSTART:20200101T000000\nRRULE:FREQ=HOURLY;INTERVAL=31", &set, &e);
+
+	assert_false(when_next(slow, first + DAY_S, &o));
+	assert_true(when_next(slow, at("2090-12-01T00:00:00Z"), &o));
+	assert_true(when_next(quick, first + DAY_S, &o));
+	assert_true(o.utc > last && o.utc < last + 3 * DAY_S);
+}
+
 static int
 fini(void **state)
 {
@@ -337,6 +370,7 @@ main(void)
 	    cmocka_unit_test(test_refused),
 	    cmocka_unit_test(test_marks),
 	    cmocka_unit_test(test_mark_range),
+	    cmocka_unit_test(test_nothing_left_for_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, fini);
