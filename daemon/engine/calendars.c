@@ -134,7 +134,8 @@ calendars_publish(struct engine *e)
 		return;
 	json_object_foreach(all, name, one) json_array_append(list, one);
 	_cleanup_free_ char *text = json_text(list);
-	store_send(e->store, SQL_ENGINE_CALENDARS_PUT, (struct store_param[]){STORE_TEXT(text)}, 1,
-	    on_put, NULL);
+	const struct store_param p = STORE_TEXT(text);
+	store_send(e->store, SQL_ENGINE_CALENDARS_LOCK, &p, 1, NULL, NULL);
+	store_send(e->store, SQL_ENGINE_CALENDARS_PUT, &p, 1, on_put, NULL);
 	store_sync(e->store, NULL, NULL);
 }

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- SPDX-FileCopyrightText: The Takt authors
 -- Put the shipped calendars: new ones, and the days of those that say something else now. Schedules that use one of
--- these get new next times. Locks in the order of the gateway's: calendars, then rows of schedule by id.
+-- these get new next times. Locks in the order of the gateway's: calendars (calendars_lock.sql, before this statement's
+-- snapshot, so that it sees who began to use them until then), then rows of schedule by id.
 -- $1 [{"name","title","digest" (hex, of the days),"report","days":[["2026-12-25","Christmas Day"],…]}]
 with asked as materialized (
 	select x.name, x.title, decode(x.digest, 'hex') as digest, x.report, x.days
@@ -34,9 +35,10 @@ with asked as materialized (
 	select s.id from takt.schedule s
 	where s.enabled and s.kind <> 'on_demand' and exists (select from takt.schedule_calendar u
 		where u.calendar_id in (select id from changed) and (u.schedule_id = s.id or u.shared_id = s.shared_id))
-	order by s.id for update
+	order by s.id for no key update
 ), planned as (
-	update takt.schedule s set replan_from = now(),
+	update takt.schedule s set version = s.version + 1,
+		replan_from = case when s.next_due_at is null then least(s.replan_from, now()) else now() end,
 		next_due_at = case when s.next_due_at <= now() then s.next_due_at end,
 		next_fire_at = case when s.next_due_at <= now() then s.next_fire_at end
 	from used u where s.id = u.id

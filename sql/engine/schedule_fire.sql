@@ -101,12 +101,13 @@ with me as materialized (
 		now() + f.start_deadline_s * interval '1 s'
 	from fired f, me
 ), replaced as (
-	-- Cancelled like by anybody; the new run waits until the old one has ended.
+	-- Cancelled like by anybody, once; the new run waits until the old one has ended.
 	insert into takt.command (id, org_id, request_hash, kind, actor, body, run_id)
 	select takt.uuid_v7(), f.org_id, '', 'run.cancel', 'schedule', '{"reason": "overlap.replace"}', b.run_id
 	from fired f, unnest(f.busy) as b(run_id)
 	where f.overlap = 'replace' and not exists (select from takt.command c
 		where c.run_id = b.run_id and c.kind = 'run.cancel' and c.decided_at is null)
+	and not exists (select from takt.live l where l.run_id = b.run_id and l.state = 'cancelling')
 	returning id
 ), item as (
 	select f.org_id, f.run_id, f.task_id, (me.head || ',"task_name":' || to_json(f.name) || ',"task_type":' || to_json(f.task_type)

@@ -124,7 +124,9 @@ create trigger zone_of_schedule after update of zone on takt.schedule
 	for each row when (old.zone is distinct from new.zone) execute function takt.zone_of_schedule();
 create trigger zones_of_schedules after insert on takt.schedule
 	referencing new table as new_rows for each statement execute function takt.zones_of_schedules();
-grant select, update on takt.zone to takt_engine;
+revoke all on function takt.calendar_list(uuid, uuid, boolean), takt.zone_of_schedule(), takt.zones_of_schedules() from public;
+grant execute on function takt.calendar_list(uuid, uuid, boolean) to takt_engine;
+grant select, update (fingerprint, changed_at) on takt.zone to takt_engine;
 grant select on takt.zone to takt_auditor;
 
 -- A decision's own event, of those that make no run; and what it was decided by.
@@ -150,13 +152,19 @@ create index live_parallel on takt.live (task_id) where not queue_depth;
 
 grant select on takt.calendar, takt.calendar_day, takt.shared_schedule, takt.schedule_calendar, takt.downtime
 	to takt_engine, takt_auditor, takt_gateway;
-grant insert, update, delete on takt.calendar, takt.calendar_day to takt_engine, takt_gateway;
+grant insert, update, delete on takt.calendar to takt_gateway;
+-- Days are put anew, never moved: a day that changes its calendar would need no right to the other one.
+grant insert, delete on takt.calendar_day to takt_gateway;
+grant insert, update (title, digest, report, version, updated_at) on takt.calendar to takt_engine;
+grant insert, update (reason), delete on takt.calendar_day to takt_engine;
 grant insert on takt.downtime to takt_engine;
 grant insert, update, delete on takt.shared_schedule to takt_gateway;
 grant insert, delete on takt.schedule_calendar to takt_gateway;
-grant update (next_due_at, next_fire_at, last_due_at, replan_from) on takt.schedule to takt_engine;
--- overlap `replace`: a cancel like anybody's
+grant update (next_due_at, next_fire_at, last_due_at, replan_from, version) on takt.schedule to takt_engine;
+-- overlap `replace`: a cancel like anybody's, and nothing else in anybody's name
 grant insert on takt.command to takt_engine;
+create policy only_replaces on takt.command as restrictive for insert to takt_engine
+	with check (kind = 'run.cancel' and actor = 'schedule' and decided_at is null);
 
 do $$
 declare v_table text; v_rank int;
@@ -183,6 +191,9 @@ create policy shipped on takt.calendar_day for select to takt_gateway
 	using (org_id is null and (select takt.current_org()) is not null);
 create policy shipped_only on takt.calendar as restrictive for insert to takt_engine with check (org_id is null);
 create policy shipped_only_day on takt.calendar_day as restrictive for insert to takt_engine with check (org_id is null);
+create policy shipped_only_update on takt.calendar as restrictive for update to takt_engine using (org_id is null);
+create policy shipped_only_day_update on takt.calendar_day as restrictive for update to takt_engine using (org_id is null);
+create policy shipped_only_day_delete on takt.calendar_day as restrictive for delete to takt_engine using (org_id is null);
 -- What row level security shows: a foreign key would take any.
 create policy own_calendar on takt.schedule_calendar as restrictive for insert to takt_gateway
 	with check (exists (select from takt.calendar c where c.id = calendar_id)

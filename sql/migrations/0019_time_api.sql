@@ -102,9 +102,11 @@ begin
 	raise exception '%', p_problem ->> 'detail' using errcode = 'TK422', detail = p_problem::text;
 end $$;
 
--- Whoever saves a schedule with calendars comes before or behind whoever changes one of them.
-create function takt.calendars_hold(p_normal jsonb) returns void language sql volatile as $$
-	select c.id from takt.calendar c where c.org_id = takt.current_org()
+-- Whoever saves a schedule with calendars comes before or behind whoever changes one of them. As the owner: the engine changes
+-- the shipped ones, which the caller may read only.
+create function takt.calendars_hold(p_normal jsonb) returns void
+language sql volatile security definer set search_path = pg_catalog, takt, pg_temp as $$
+	select c.id from takt.calendar c where (c.org_id = takt.current_org() or c.org_id is null)
 		and (p_normal -> 'include' ? c.name or p_normal -> 'exclude' ? c.name) order by c.id for key share
 $$;
 
@@ -181,7 +183,12 @@ begin
 		-- switched on while its shared schedule is off: what was due before now was not asked for
 		disabled_at = case when excluded.enabled then s.disabled_at when s.enabled or v_is_on then now()
 			else coalesce(s.disabled_at, now()) end,
-		next_due_at = excluded.next_due_at, next_fire_at = excluded.next_fire_at, replan_from = null, version = s.version + 1,
+		-- What is due already (its jitter is not over, no engine runs) is decided first, by the new settings.
+		next_due_at = case when s.enabled and excluded.enabled and excluded.kind <> 'on_demand' and s.next_due_at <= now()
+			then s.next_due_at else excluded.next_due_at end,
+		next_fire_at = case when s.enabled and excluded.enabled and excluded.kind <> 'on_demand' and s.next_due_at <= now()
+			then s.next_due_at + v_off else excluded.next_fire_at end,
+		replan_from = null, version = s.version + 1,
 		planned_from = excluded.planned_from,
 		anchor = excluded.anchor, effective_from = excluded.effective_from, effective_until = excluded.effective_until,
 		on_hit = excluded.on_hit, has_calendars = excluded.has_calendars, catch_up = excluded.catch_up,
@@ -195,13 +202,15 @@ begin
 	perform pg_notify('takt_schedule', '');
 end $$;
 
--- The engine shall compute the next times anew. What is due already is decided first.
+-- The engine shall compute the next times anew. What is due already is decided first; who waits for it since before goes on
+-- waiting from then.
 create function takt.schedule_replan(p_ids uuid[]) returns int language plpgsql as $$
 declare
 	v_n int;
 begin
-	perform from takt.schedule where id = any(p_ids) order by id for update;
-	update takt.schedule s set version = s.version + 1, replan_from = now(),
+	perform from takt.schedule where id = any(p_ids) order by id for no key update;
+	update takt.schedule s set version = s.version + 1,
+		replan_from = case when s.next_due_at is null then least(s.replan_from, now()) else now() end,
 		next_due_at = case when s.next_due_at <= now() then s.next_due_at end,
 		next_fire_at = case when s.next_due_at <= now() then s.next_fire_at end
 	where s.id = any(p_ids) and s.enabled and s.kind <> 'on_demand';
@@ -306,7 +315,7 @@ begin
 	update takt.schedule r set kind = x.d ->> 'kind', expr = x.d ->> 'expr', zone = x.d ->> 'timezone', dst_gap = x.d ->> 'dst_gap',
 		dst_fold = x.d ->> 'dst_fold', enabled = x.is_on, version = r.version + 1,
 		disabled_at = case when r.enabled and not x.is_on then now() else r.disabled_at end,
-		replan_from = case when x.is_on and x.d ->> 'kind' <> 'on_demand' then x.since end, planned_from = x.since,
+		replan_from = case when x.is_on and x.d ->> 'kind' <> 'on_demand' then least(r.replan_from, x.since) end, planned_from = x.since,
 		next_due_at = case when x.is_on and r.next_due_at <= now() then r.next_due_at end,
 		next_fire_at = case when x.is_on and r.next_due_at <= now() then r.next_due_at + x.off_s * interval '1 s' end,
 		anchor = coalesce((x.d ->> 'effective_from')::timestamptz, date_trunc('second', s.created_at)),

@@ -210,6 +210,43 @@ def test_nothing_leads_to_the_other(gateway, sql, params, state):
         refused(gateway, sql, params, state)
 
 
+def test_a_day_does_not_move_to_the_others_calendar(gateway):
+    """A day with the own organisation in the other's calendar: the engine goes by the calendar only."""
+    with gateway.transaction(force_rollback=True):
+        present(gateway, token(A))
+        refused(gateway, "update takt.calendar_day set calendar_id = %s", [uid(B, "calendar")], "42501")
+        refused(gateway, "insert into takt.calendar_day (calendar_id, day, org_id) values (%s, '2026-12-26', %s)",
+                [uid(B, "calendar"), uid(A, "org")], "42501")
+        refused(gateway, "insert into takt.schedule_calendar (org_id, schedule_id, calendar_id, is_exclude) values (%s, %s, %s, true)",
+                [uid(A, "org"), uid(A, "task"), uid(B, "calendar")], "42501")
+
+
+def test_the_engine_keeps_off_the_organisations_calendars(pg):
+    with pg.connect("takt_engine") as c:
+        for sql in ("update takt.calendar set title = 'x'", "update takt.calendar_day set reason = 'x'", "delete from takt.calendar_day"):
+            assert c.execute(sql).rowcount == 0, sql
+        for sql in ("delete from takt.calendar", "update takt.calendar set name = 'x'", "update takt.calendar_day set day = day + 1",
+                    "update takt.zone set name = 'x'"):
+            refused(c, sql, None, "42501")
+        refused(c, "insert into takt.calendar (id, org_id, name, source) values (gen_random_uuid(), %s, 'n', 'days')", [uid(A, "org")],
+                "42501")
+
+
+@pytest.mark.parametrize("kind,actor", [("run.create", "schedule"), ("run.cancel", "admin@alpha")])
+def test_the_engine_commands_nothing_but_to_replace(pg, kind, actor):
+    insert = ("insert into takt.command (id, org_id, request_hash, kind, actor, body, run_id) "
+              "values (gen_random_uuid(), %s, '', %s, %s, '{}', gen_random_uuid())")
+    with pg.connect("takt_engine") as c:
+        refused(c, insert, [uid(A, "org"), kind, actor], "42501")
+        with c.transaction(force_rollback=True):
+            c.execute(insert, [uid(A, "org"), "run.cancel", "schedule"])
+
+
+def test_nobody_calls_what_he_was_not_given(pg):
+    assert pg.sql("select p.proname from pg_proc p, unnest(coalesce(p.proacl, acldefault('f', p.proowner))) a(item) "
+                  "where p.pronamespace = 'takt'::regnamespace and a.item::text like '=%' and p.prosecdef") == []
+
+
 def test_a_type_of_the_callers_own_does_not_run_as_the_owner(pg):
     """A domain pg_temp.timestamptz with a check would be used inside of audit_add() if pg_temp came first."""
     with pg.connect() as owner:

@@ -132,3 +132,38 @@ def test_two_commands_with_one_run_id_make_one_run(lab):
     assert lab.status(third) == 422
     assert lab.one("select count(*) from takt.live where run_id = %s", run) == 1
     assert lab.one("select count(*) from takt.run_events(%s)", run) == 1
+
+
+def fire(lab, task, due):
+    """Decide about the task's due time as a round of the engine would; the new run."""
+    run = uuid7()
+    place, was, version, read_at = lab.c.execute(
+        "update takt.schedule set next_due_at = %s, next_fire_at = %s where id = %s "
+        "returning ctid::text, next_due_at::text, version, extract(epoch from now())::bigint", [due, due, task]).fetchone()
+    lab.a.run("schedule_fire", NODES[0], f"{{\"{place}\"}}", f"{{{task}}}", f"{{\"{was}\"}}", f"{{{version}}}", "{null}", "{null}",
+              "{null}", f"{{{run}}}", "{AAAAAAAA}", "{null}", *["{}"] * 7, read_at)
+    lab.a.commit()
+    return run
+
+
+def test_a_run_that_is_being_cancelled_is_not_cancelled_again_by_each_due_time(lab):
+    """One that took a minute to stop got a command a due time."""
+    task = lab.task("replace")
+    lab.c.execute("insert into takt.schedule (id, org_id, task_id, kind, expr, enabled) values (%s, %s, %s, 'every', '1s', true)",
+                  [task, ORG, task])
+    lab.c.execute("select takt.make_partitions((current_date - interval '1 month')::date, 3)")
+    run = lab.queued(task)
+    assert run in lab.claim(lab.b, NODES[1], 10)
+    lab.b.commit()
+
+    def cancels():
+        return lab.one("select count(*) from takt.command where run_id = %s and kind = 'run.cancel'", run)
+    first = fire(lab, task, lab.one("select date_trunc('second', now()) - interval '3 s'"))
+    assert cancels() == 1
+    (command,) = lab.c.execute("select id from takt.command where run_id = %s and kind = 'run.cancel'", [run]).fetchone()
+    lab.b.run("command_cancel", NODES[1], json.dumps([str(command)]))
+    lab.b.commit()
+    assert lab.one("select state from takt.live where run_id = %s", run) == "cancelling"
+    second = fire(lab, task, lab.one("select date_trunc('second', now()) - interval '2 s'"))
+    assert cancels() == 1
+    assert set(lab.one("select detail -> 'replaces' from takt.occurrence where run_id = %s", second)) == {first, run}

@@ -4,6 +4,7 @@
 import datetime
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from gateway import Rig, uuid7  # noqa: E402
-from pg import BUILD, wait_until  # noqa: E402
+from pg import BUILD, SOURCE, wait_until  # noqa: E402
 
 NORMAL = {"kind": "cron", "expr": "0 2 * * *", "timezone": "UTC", "dst_gap": "run_at_gap_end", "dst_fold": "first",
           "effective_from": None, "effective_until": None, "include": [], "exclude": [], "on_hit": "skip",
@@ -64,6 +65,27 @@ def row(rig, task):
 def calendars_of(rig, task):
     return rig.pg.sql("select c.name, u.is_exclude from takt.schedule_calendar u join takt.calendar c on c.id = u.calendar_id "
                       "where u.schedule_id = %s order by 1", (task,))
+
+
+class Session:
+    """An engine's connection: statements of sql/engine by name, in one transaction."""
+
+    def __init__(self, pg, lock_timeout="5s"):
+        self.c = pg.connect("takt_engine", autocommit=False)
+        self.c.execute(f"set lock_timeout = '{lock_timeout}'")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.c.close()
+
+    def run(self, name, text):
+        statement = re.sub(r"^--.*\n", "", (SOURCE / f"sql/engine/{name}.sql").read_text(encoding="utf-8"), flags=re.M)
+        return self.c.execute(statement.replace("%", "%%").replace("$1", "%(p)s"), {"p": text}).fetchall()
+
+    def commit(self):
+        self.c.commit()
 
 
 def now(rig):
@@ -397,7 +419,7 @@ def test_calendar_in_use(rig, admin):
     assert row(rig, tasks[0])["next_due_at"] is not None and row(rig, tasks[0])["replan_from"]
     for t in tasks:
         rig.request("PATCH", f"/tasks/{t}", admin, json={"schedule": {"exclude": None}}, headers={"If-Match": "*"})
-        assert row(rig, t)["replan_from"] is None and row(rig, t)["next_due_at"] > now(rig)
+        assert row(rig, t)["replan_from"] is None and (row(rig, t)["next_due_at"] > now(rig)) == (t != tasks[0])
     r = rig.request("DELETE", "/calendars/used", admin)
     assert r.status_code == 409 and 'schedule "user by share"' in r.json()["detail"]
     rig.request("DELETE", f"/tasks/{follower}", admin)
@@ -445,6 +467,97 @@ def test_a_save_that_read_old_days_is_planned_anew(rig, admin):
         assert c.execute("select status from takt.task_change(%s, %s, '*', 'task.update')", (task, json.dumps(prepared))).fetchone() == (200,)
         c.commit()
     assert row(rig, task)["replan_from"] and row(rig, task)["next_due_at"] is None
+
+
+def test_a_due_time_that_waits_outlives_an_edit(rig, admin):
+    """Its jitter was not over, or no engine ran: a new description took it away, undecided."""
+    task = rig.task("edited while due", schedule={"cron": "0 2 * * *", "jitter_seconds": 3600})
+
+    def make_due():
+        rig.pg.sql("update takt.schedule set next_due_at = d, next_fire_at = d + jitter_off_s * interval '1 s' "
+                   "from date_trunc('minute', now()) as d where id = %s", (task,))
+        return row(rig, task)["next_due_at"]
+
+    def patch(body):
+        r = rig.request("PATCH", f"/tasks/{task}", admin, json=body, headers={"If-Match": "*"})
+        assert r.status_code == 200, r.text
+        after = row(rig, task)
+        assert (after["next_due_at"] is None) == (after["next_fire_at"] is None)
+        return after
+    due = make_due()
+    version = row(rig, task)["version"]
+    after = patch({"description": "only said otherwise"})
+    assert after["next_due_at"] == due and after["version"] == version + 1
+    after = patch({"schedule": {"cron": "0 3 * * *", "jitter_seconds": 7000}})
+    assert after["next_due_at"] == due and after["next_fire_at"] == due + datetime.timedelta(seconds=after["jitter_off_s"])
+    assert rig.post(f"/tasks/{task}/enable", admin).status_code == 200 and row(rig, task)["next_due_at"] == due
+    assert patch({"schedule": {"kind": "on_demand"}})["next_due_at"] is None
+    assert patch({"schedule": {"cron": "0 3 * * *"}})["next_due_at"] > now(rig)
+    make_due()
+    assert patch({"enabled": False})["next_due_at"] is None
+    assert patch({"enabled": True})["next_due_at"] > now(rig)
+
+
+def test_who_waits_to_be_planned_waits_from_the_first_change(rig, admin):
+    """No engine ran between two changes of a calendar: what was due between them was lost."""
+    put_days(rig, "twice", ["2027-01-01"])
+    shared(rig, "twice by share", {"cron": "* * * * *", "exclude": ["twice"]})
+    tasks = [rig.task("twice", schedule={"cron": "* * * * *", "exclude": ["twice"]}), rig.task("twice too", schedule="twice by share")]
+    put_days(rig, "twice", ["2027-01-02"])
+    first = [row(rig, t)["replan_from"] for t in tasks]
+    put_days(rig, "twice", ["2027-01-03"])
+    put(rig, "/schedules/twice by share", {"schedule": {"cron": "*/2 * * * *", "exclude": ["twice"]}}, If_Match="*")
+    assert None not in first and [row(rig, t)["replan_from"] for t in tasks] == first
+    assert [row(rig, t)["next_due_at"] for t in tasks] == [None, None]
+    rig.pg.sql("update takt.schedule set replan_from = null, next_due_at = d, next_fire_at = d from (select now() + interval '1 hour' as d) x "
+               "where id = any (%s::uuid[])", (tasks,))
+    put_days(rig, "twice", ["2027-01-04"])
+    assert all(row(rig, t)["replan_from"] > f for t, f in zip(tasks, first))
+
+
+def test_a_save_waits_for_a_shipped_calendar_that_is_changed_and_holds_nothing(rig):
+    """It held its row of schedule and waited for the calendar, the engine the other way round: a deadlock."""
+    task = rig.task("holds a shipped one", schedule={"cron": "0 2 * * *", "exclude": ["us-federal"]})
+    new = json.dumps([{"name": "us-federal", "title": "US", "digest": "01", "report": {}, "days": [["2026-11-26", "Thanksgiving"]]}])
+    answers = []
+    with Session(rig.pg) as engine:
+        assert len(engine.run("calendars_lock", new)) == 1
+        save = threading.Thread(target=lambda: answers.append(rig.request(
+            "PATCH", f"/tasks/{task}", rig.token("operator"), json={"description": "x"}, headers={"If-Match": "*"}).status_code))
+        save.start()
+        wait_until(lambda: rig.pg.sql("select 1 from pg_stat_activity where usename = 'takt_gateway' and wait_event_type = 'Lock'"),
+                   what="the save to wait")
+        assert engine.run("calendars_put", new)[0][:3] == (0, 1, 1)
+        engine.commit()
+        save.join()
+    assert answers == [200]
+    # it computed with the days from before
+    assert row(rig, task)["replan_from"] and row(rig, task)["next_due_at"] is None
+
+
+def test_a_shipped_calendar_is_changed_behind_who_begins_to_use_it(rig):
+    """The statement that plans anew saw what was there before it waited."""
+    new = json.dumps([{"name": "us-federal", "title": "US", "digest": "02", "report": {}, "days": [["2026-11-27", "Friday"]]}])
+    (task,), counts = rig.pg.sql("select gen_random_uuid()::text")[0], []
+    definition = rig.pg.sql("select definition || '{\"name\": \"begins\"}' from takt.task where name = 'holds a shipped one'")[0][0]
+    version = rig.pg.sql("select version from takt.calendar where name = 'us-federal'")[0][0]
+    with rig.pg.connect("takt_gateway", autocommit=False) as saver, Session(rig.pg, lock_timeout="30s") as engine:
+        saver.execute("select takt.session(%s, 2)", (rig.token("operator"),))
+        assert saver.execute("select status from takt.task_create(%s)", (json.dumps({
+            "id": task, "definition": definition, "source": "", "anchor": 0, "next_due_at": "2030-01-01T00:00:00Z",
+            "calendar_info": {"us-federal": {"version": version}}}),)).fetchone() == (201,)
+
+        def change():
+            engine.run("calendars_lock", new)
+            counts.append(engine.run("calendars_put", new)[0][:3])
+            engine.commit()
+        changing = threading.Thread(target=change)
+        changing.start()
+        wait_until(lambda: rig.pg.sql("select 1 from pg_stat_activity where usename = 'takt_engine' and wait_event_type = 'Lock'"),
+                   what="the engine to wait")
+        saver.commit()
+        changing.join()
+    assert counts == [(0, 1, 2)] and row(rig, task)["replan_from"]
 
 
 # Shared schedules ---------------------------------------------------------------------------------
