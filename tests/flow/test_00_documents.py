@@ -61,3 +61,17 @@ def test_every_room_has_a_readme():
     for room in sorted(tops):
         parents = [room, str(pathlib.PurePath(room).parent)]
         assert any(f"{p}/README.md" in FILES for p in parents if p != "."), f"{room} has no README.md"
+
+
+def test_the_manual_tells_every_rule_and_where_others_differ():
+    page = (ROOT / "packaging/man/takt-schedule.7").read_text().replace("\\-", "-").replace("\\&", "")
+    rules = re.findall(r'^RULE\("([\w.]+)", \S+ "(.*?)"\)', (ROOT / "lib/task/rules.def").read_text(), flags=re.M)
+    assert len(rules) > 20
+    for rule, sentence in rules:
+        assert f".It Cm {rule}\n" in page and sentence in page, rule
+    readme = (ROOT / "lib/when/README.md").read_text()
+    table = readme[readme.index("| question |"):readme.index("Recurrence rules: dateutil")].strip().splitlines()[2:]
+    assert len(table) >= 20
+    for row in table:
+        question = row.strip("| ").split(" | ")[0].replace("`", "")
+        assert question in page, question
