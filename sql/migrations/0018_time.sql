@@ -68,6 +68,9 @@ alter table takt.schedule
 	add foreign key (org_id, shared_id) references takt.shared_schedule (org_id, id);
 update takt.schedule set next_fire_at = next_due_at;
 alter table takt.schedule add constraint schedule_next_fire_at check ((next_fire_at is null) = (next_due_at is null));
+-- The whole of the last year that can be written: a due time on its last day would make the replanning of every schedule fail.
+alter table takt.schedule drop constraint schedule_next_due_at_check,
+	add constraint schedule_next_due_at_check check (next_due_at between '1970-01-01 00:00:00+00' and '9999-12-31 23:59:59+00');
 -- A row is its task's: no index but the primary key's is needed for that, and each firing writes them all.
 drop index takt.schedule_task;
 alter table takt.schedule

@@ -289,6 +289,15 @@ def test_jitter_delays_and_keeps_the_due_time(t):
     t.wait_end(row[5])
 
 
+def test_the_last_day_of_all_holds_up_nobody(t):
+    """A next time that the database refused would have failed the replanning of every schedule there is."""
+    last = schedule(t, "once", "9999-12-31T23:59:59Z")
+    assert plan(t, last) == dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    other = schedule(t, "times", "12:00 1111111")
+    assert plan(t, other).hour == 12
+    t.sql("delete from takt.schedule where id = any(%s)", [last, other])
+
+
 def test_other_tzdata_moves_next_times(t, zones):
     since = "timestamptz '2027-07-01 00:00+00'"
     city, utc = schedule(t, "times", "12:00 1111111", zone="Test/City"), schedule(t, "times", "12:00 1111111")

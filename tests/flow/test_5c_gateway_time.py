@@ -170,6 +170,11 @@ def test_h_is_hashed_by_the_tasks_id(rig):
         assert row(rig, i)["next_due_at"] == before
 
 
+def test_the_last_second_of_all(rig):
+    task = rig.task("last", schedule={"once": "9999-12-31T23:59:59Z"})
+    assert row(rig, task)["next_due_at"] == datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
 def test_every_counts_from_the_creation(rig):
     task = rig.task("elapsed", schedule={"every": "7m"})
     first = row(rig, task)
