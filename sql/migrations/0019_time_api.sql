@@ -140,6 +140,16 @@ create function takt.calendars_moved(p_schedule uuid, p_shared uuid, p_versions 
 			and c.version::text is distinct from p_versions #>> array[c.name, 'version'])
 $$;
 
+-- Does the row wait for the engine to compute its next time, and is it saved with the times it had? Then it goes on waiting: what
+-- came due since it began to wait is no less due.
+create function takt.schedule_waits(was takt.schedule, put takt.schedule) returns boolean language sql immutable as $$
+	select was.replan_from is not null and was.next_due_at is null and was.enabled and put.enabled
+		and (was.kind, was.expr, was.zone, was.dst_gap, was.dst_fold, was.shared_id, was.effective_from, was.effective_until,
+			was.on_hit, was.has_calendars, was.anchor)
+		is not distinct from (put.kind, put.expr, put.zone, put.dst_gap, put.dst_fold, put.shared_id, put.effective_from,
+			put.effective_until, put.on_hit, put.has_calendars, put.anchor)
+$$;
+
 -- p: {definition, next_due_at, planned_from (the time after which that is the first; null: now), anchor, calendar_info and shared (what next_due_at was computed with)}. The row of a task is
 -- whole: what follows a shared schedule has a copy of its columns.
 drop function takt.task_put_schedule(uuid, jsonb);
@@ -185,10 +195,12 @@ begin
 			else coalesce(s.disabled_at, now()) end,
 		-- What is due already (its jitter is not over, no engine runs) is decided first, by the new settings.
 		next_due_at = case when s.enabled and excluded.enabled and excluded.kind <> 'on_demand' and s.next_due_at <= now()
-			then s.next_due_at else excluded.next_due_at end,
+			then s.next_due_at
+			when takt.schedule_waits(s, excluded) then null else excluded.next_due_at end,
 		next_fire_at = case when s.enabled and excluded.enabled and excluded.kind <> 'on_demand' and s.next_due_at <= now()
-			then s.next_due_at + v_off else excluded.next_fire_at end,
-		replan_from = null, version = s.version + 1,
+			then s.next_due_at + v_off
+			when takt.schedule_waits(s, excluded) then null else excluded.next_fire_at end,
+		replan_from = case when takt.schedule_waits(s, excluded) then s.replan_from end, version = s.version + 1,
 		planned_from = excluded.planned_from,
 		anchor = excluded.anchor, effective_from = excluded.effective_from, effective_until = excluded.effective_until,
 		on_hit = excluded.on_hit, has_calendars = excluded.has_calendars, catch_up = excluded.catch_up,
@@ -542,7 +554,8 @@ end $$;
 
 revoke all on function takt.jitter_off(uuid, int), takt.calendar_named(text), takt.known_calendars(), takt.known_schedules(),
 	takt.texts(jsonb), takt.schedule_world(jsonb, date), takt.refuse(jsonb), takt.calendars_hold(jsonb),
-	takt.calendars_use(uuid, uuid, jsonb), takt.calendars_moved(uuid, uuid, jsonb), takt.task_put_schedule(uuid, jsonb),
+	takt.calendars_use(uuid, uuid, jsonb), takt.calendars_moved(uuid, uuid, jsonb), takt.schedule_waits(takt.schedule, takt.schedule),
+	takt.task_put_schedule(uuid, jsonb),
 	takt.schedule_replan(uuid[]), takt.shared_json(takt.shared_schedule), takt.shared_tasks(uuid),
 	takt.shared_copy(takt.shared_schedule, boolean), takt.shared_create(jsonb), takt.shared_change(text, jsonb, text),
 	takt.shared_enable(text, boolean, boolean), takt.shared_delete(text, text), takt.calendar_json(takt.calendar),
@@ -550,7 +563,8 @@ revoke all on function takt.jitter_off(uuid, int), takt.calendar_named(text), ta
 	takt.calendar_delete(text) from public;
 grant execute on function takt.jitter_off(uuid, int), takt.calendar_named(text), takt.known_calendars(), takt.known_schedules(),
 	takt.texts(jsonb), takt.schedule_world(jsonb, date), takt.refuse(jsonb), takt.calendars_hold(jsonb),
-	takt.calendars_use(uuid, uuid, jsonb), takt.calendars_moved(uuid, uuid, jsonb), takt.task_put_schedule(uuid, jsonb),
+	takt.calendars_use(uuid, uuid, jsonb), takt.calendars_moved(uuid, uuid, jsonb), takt.schedule_waits(takt.schedule, takt.schedule),
+	takt.task_put_schedule(uuid, jsonb),
 	takt.schedule_replan(uuid[]), takt.shared_json(takt.shared_schedule), takt.shared_tasks(uuid),
 	takt.shared_copy(takt.shared_schedule, boolean), takt.shared_create(jsonb), takt.shared_change(text, jsonb, text),
 	takt.shared_enable(text, boolean, boolean), takt.shared_delete(text, text), takt.calendar_json(takt.calendar),

@@ -514,6 +514,13 @@ def test_who_waits_to_be_planned_waits_from_the_first_change(rig, admin):
     put(rig, "/schedules/twice by share", {"schedule": {"cron": "*/2 * * * *", "exclude": ["twice"]}}, If_Match="*")
     assert None not in first and [row(rig, t)["replan_from"] for t in tasks] == first
     assert [row(rig, t)["next_due_at"] for t in tasks] == [None, None]
+    # saved meanwhile, with the same times
+    for t in tasks:
+        assert rig.request("PATCH", f"/tasks/{t}", admin, json={"description": "x"}, headers={"If-Match": "*"}).status_code == 200
+    assert [(row(rig, t)["replan_from"], row(rig, t)["next_due_at"]) for t in tasks] == [(f, None) for f in first]
+    # and with others
+    rig.request("PATCH", f"/tasks/{tasks[0]}", admin, json={"schedule": {"cron": "*/5 * * * *"}}, headers={"If-Match": "*"})
+    assert row(rig, tasks[0])["replan_from"] is None and row(rig, tasks[0])["next_due_at"] > now(rig)
     rig.pg.sql("update takt.schedule set replan_from = null, next_due_at = d, next_fire_at = d from (select now() + interval '1 hour' as d) x "
                "where id = any (%s::uuid[])", (tasks,))
     put_days(rig, "twice", ["2027-01-04"])
@@ -872,3 +879,37 @@ def test_backfill_of_one_task_follows_its_catch_up(both):
     wait_until(lambda: row(both, task)["next_due_at"] > now(both), what="the engine to catch up")
     rows = both.pg.sql("select decision, n from takt.occurrence where task_id = %s order by due_at", (task,))
     assert rows[-1] == ("fired", 1) and [r[0] for r in rows].count("fired") == 1 and sum(n for d, n in rows if d == "missed") in (8, 9), rows
+
+
+def test_edits_lose_no_due_time(both):
+    """Tasks, their shared schedule and their calendar are saved all the time, while each second is due."""
+    admin = both.token("admin")
+    put_days(both, "restless", ["2090-01-01"])
+    times = {"catch_up": "all", "catch_up_limit": 1000, "exclude": ["restless"]}
+    shared(both, "restless", {"every": "1s", **times})
+    tasks = [both.task(f"restless {i}", overlap="parallel", schedule="restless" if i else {"cron": "* * * * * *", "jitter_seconds": 3, **times})
+             for i in range(3)]
+    bad = []
+
+    def save(worker):
+        for i in range(60):
+            if worker == 0 and i % 3 == 0:
+                r = put(both, "/schedules/restless", {"schedule": {"every": "1s", "jitter_seconds": i % 4, **times}}, If_Match="*")
+            elif worker == 0 and i % 3 == 1:
+                r = put(both, "/calendars/restless", {"days": [{"date": f"2090-01-{1 + i % 28:02}"}]})
+            else:
+                r = both.request("PATCH", f"/tasks/{tasks[i % 3]}", admin, json={"description": f"{worker} {i}"}, headers={"If-Match": "*"})
+            if r.status_code not in (200, 409):  # 409: somebody else saved it first
+                bad.append(r.text)
+    threads = [threading.Thread(target=save, args=(n,)) for n in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    end = now(both)
+    wait_until(lambda: all((row(both, t)["next_due_at"] or end) > end for t in tasks), what="what was due to be decided")
+    for t in tasks:
+        seconds = [s for s, in both.pg.sql("select extract(epoch from due_at)::bigint from takt.occurrence where task_id = %s order by 1", (t,))]
+        assert len(seconds) > 2 and seconds == list(range(seconds[0], seconds[-1] + 1)), seconds
+        assert both.post(f"/tasks/{t}/disable", admin).status_code == 200
+    assert bad == []
