@@ -4,6 +4,7 @@
 from datetime import datetime
 
 LATE_S = 10.0        # a decision after its time, while an engine and the database are up
+LANDS_S = 300.0      # longer than a run lasts
 SKEW_S = 0.002       # of two readings of one clock
 OUTAGES = ("postgres", "backend", "outage")
 
@@ -21,6 +22,12 @@ def windows(f, margin=0.0, kinds=None, node=None):
 def set_back(f):
     """Times around which the database's clock was set back: what lived then cannot be ordered by its stamps."""
     return [(x["at"] - 5 - min(-x["step_s"], 60), (x.get("healed") or float("inf")) + 5)
+            for x in f.faults if x.get("step_s", 0) < 0 and x.get("on") != "node"]
+
+
+def lands(f):
+    """(from, until, at): what was alive at that time and ended soon after the clock was set back has its end stamped in this span."""
+    return [(x["at"] + x["step_s"] - 5, x["at"] + x["step_s"] + LANDS_S, x["at"])
             for x in f.faults if x.get("step_s", 0) < 0 and x.get("on") != "node"]
 
 

@@ -14,7 +14,7 @@ import functools
 from dataclasses import dataclass
 
 import oracle
-from common import LATE_S, OUTAGES, SKEW_S, excused, items, problem, set_back, stamp, windows
+from common import LATE_S, OUTAGES, SKEW_S, excused, items, lands, problem, set_back, stamp, windows
 
 CATCH_UP_STEPS = 10000  # times counted, and looked at, in a decision
 CATCH_UP_LATE_S = 60    # with catch-up none later than this is missed
@@ -229,14 +229,15 @@ class Runs:
     """The runs of one task as spans of the database's time."""
 
     def __init__(self, f, runs, set_clock):
-        self.all = []
+        self.all, landed = [], lands(f)
         for run_id in runs:
             run = f.runs[run_id]
             opened = [a["opened"] for a in f.attempts.get(run_id, [])]
             end = run["finished"] if run["state"] else float("inf")
             started = opened[0] if opened else end
             is_sure = end >= started >= run["created"] - SKEW_S and not any(
-                start <= max(end, run["created"]) and until >= run["created"] for start, until in set_clock)
+                start <= max(end, run["created"]) and until >= run["created"] for start, until in set_clock) and not any(
+                run["created"] <= at and start <= end <= until for start, until, at in landed)
             self.all.append({"id": run_id, "created": run["created"], "started": started, "end": end, "is_sure": is_sure,
                              "is_scheduled": run["trigger"] == "schedule", "has_attempt": bool(opened)})
         self.all.sort(key=lambda r: r["created"])

@@ -497,6 +497,14 @@ def test_runs_that_lived_while_the_clock_was_set_back_prove_nothing():
     assert not [p for p in problems_of(f) if p["invariant"] == "I4"]
 
 
+def test_an_end_that_was_stamped_after_the_clock_was_set_back_proves_nothing():
+    """Made long before, by the stamps: the clock had been set forward in between."""
+    f = copy.deepcopy(CLEAN)
+    fired_beside_a_live_run(f)
+    f.faults.append({"no": 2, "kind": "outage", "on": "server", "node": None, "at": T0 + 420, "healed": T0 + 429, "step_s": -420.0})
+    assert not [p for p in problems_of(f) if p["invariant"] == "I4"]
+
+
 # The oracle by hand ----------------------------------------------------------------------------------
 
 
