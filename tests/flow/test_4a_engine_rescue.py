@@ -291,7 +291,8 @@ def test_a_stopped_engine_goes_on_and_finds_its_runs_gone(dead):
     # What waited in its memory was not started: the lease was over, and then its runs were not its own.
     assert {(line["run"], line["unit"]) for line in lines(dead, it.files["many"])} == it.started
     assert it.node.engine_process.poll() is None
-    assert "held again" in (it.node.root / "engine.log").read_text()
+    # Everything was read anew: because the lease had run out, or, if a stale report was answered first, because of that.
+    assert (it.node.root / "engine.log").read_text().count("recovered: ") >= 2
 
 
 def test_a_killed_node_comes_back_to_nothing(dead):
