@@ -8,7 +8,7 @@
 -- again, $8 why it must not fire, else null, $9 run id, $10 code, $11 by how many seconds it is late, null: it is not;
 -- then an element a row passed over: $12 schedule id, $13 decision, $14 rule, $15 due time, $16 the last one that it
 -- covers, null: it alone, $17 how many, $18 detail (JSON) or null; $19 when it was read (epoch s): what an engine decided before
--- it stood still is too old by now, and is read anew
+-- it stood still is too old by now, and is read anew; so is what was read before the clock was set back
 with me as materialized (
 	select n.no, n.incarnation, takt.uuid_v7() as batch, coalesce((select max(e.feed_last) from takt.event_batch e
 		where e.node_no = n.no and e.incarnation = n.incarnation), 0) as feed,
@@ -32,6 +32,7 @@ with me as materialized (
 	select s.ctid as at, a.* from asked a join takt.schedule s on s.ctid = a.place
 	where s.id = a.id and s.enabled and s.next_due_at = a.was and s.version = a.version
 	and now() < to_timestamp($19::bigint) + interval '10 s'
+	and now() >= to_timestamp($19::bigint)
 	for update of s skip locked
 ), moved as (
 	update takt.schedule s set next_due_at = h.next, next_fire_at = h.next + s.jitter_off_s * interval '1 s',
