@@ -41,8 +41,8 @@ def starts(file):
 
 
 class Work:
-    """A run by hand, one that needs a second attempt, one that is due, and one that nobody starts in time: every job of one
-    node."""
+    """A run by hand, one that needs a second attempt, one that is due, one that nobody starts in time, and a schedule that is
+    planned anew: every job of one node."""
 
     def __init__(self, t, name):
         self.t, self.file = t, t.root / f"witness-{name}"
@@ -54,6 +54,9 @@ class Work:
         self.unwanted = t.task("no_plugin_has_this", cron="0 0 1 1 *")
         t.sql("update takt.schedule set start_deadline_s = 1 where task_id = %s", self.unwanted)
         t.due(self.unwanted, "now()")
+        self.replanned = t.task("hello", cron="0 0 1 1 *")
+        t.sql("update takt.schedule set next_due_at = null, next_fire_at = null, replan_from = now() where id = %s", self.replanned)
+        t.sql("notify takt_schedule")
 
     def is_right(self):
         t = self.t
@@ -68,6 +71,8 @@ class Work:
         assert starts(self.file) == 4
         ended = "select state from takt.run where task_id = %s and state is not null"
         assert wait_until(lambda: t.sql(ended, self.unwanted), 60, "the run that nobody starts to end") == [("expired",)]
+        wait_until(lambda: t.sql("select 1 from takt.schedule where id = %s and replan_from is null and next_due_at > now()", self.replanned),
+                   60, "the next time that is computed anew")
 
 
 def start_again(t):
