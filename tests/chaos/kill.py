@@ -90,7 +90,7 @@ class Kill:
         self.judged_runs, self.done, self.judged_faults = set(), [], 0
         self.figures = collections.defaultdict(list)
         self.missing = []
-        self.not_reached, self.fired_beside, self.extra = [], set(), 0
+        self.not_reached, self.fired_beside, self.extra, self.replans = [], set(), 0, 0
 
     # small helpers ----------------------------------------------------------------------------
 
@@ -214,7 +214,7 @@ class Kill:
         if point.startswith(AT_RESTART):
             node.kill("engine")
         try:
-            yield from self.wait(lambda: self.has_fired(node, point), FIRED_S, point)
+            yield from self.wait(lambda: self.has_fired(node, point) or self._nudge(point), FIRED_S, point)
         except Late:
             if self.disarm(node, point):
                 fault["fired"] = False
@@ -230,6 +230,12 @@ class Kill:
             node.start_executor()
         elif fault["process"] == "keeper":
             yield from self._find_hit(fault)
+
+    def _nudge(self, point):
+        """Something to be planned anew, which the load never has by itself; any node may take it."""
+        if point.startswith("replan."):
+            self.replans += 1
+            self.load.replan(self.replans)
 
     def _find_hit(self, fault):
         """The unit whose keeper died at its failpoint: the one of this node that is lost now and that nobody else hit."""

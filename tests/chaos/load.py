@@ -37,7 +37,11 @@ SCHEDULES = {
     "uneven": ("witness", {"steps": 3, "step_ms": 200}, {"cron_expression": "7,8,21,40-42 * * * * *", "overlap": "parallel"}),
     "too slow": ("witness", {"steps": 5, "step_ms": 500}, {"cron_expression": "*/2 * * * * 0-7"}),
     "minutes": ("hello", {}, {"cron_expression": "* * * * *", "timezone": "America/New_York"}),
+    "waits too long": ("witness", {"steps": 8, "step_ms": 500},
+                       {"schedule": {"cron": "*/3 * * * * *", "timezone": "UTC", "start_deadline_seconds": 1}}),
+    "replanned": ("hello", {}, {"schedule": {"cron": "*/6 * * * * *", "timezone": "UTC", "exclude": ["far"]}, "overlap": "parallel"}),
 }
+FAR = {"far": {"days": [{"date": "2090-01-01", "reason": "a day that nobody meets"}]}}
 BY_HAND = {
     "again": ("witness", {"steps": 2, "step_ms": 200, "fail": "not yet", "fail_until_attempt": 2}, {"max_retries": 3}),
     "never": ("witness", {"steps": 1, "step_ms": 200, "fail": "no", "rc": -200}, {"max_retries": 3}),
@@ -96,7 +100,8 @@ class Load:
         """busy: how many slow runs there shall be at once. schedules, calendars: by name."""
         self.rig, self.rng = rig, random.Random(seed)
         self.busy = busy or 8 * len(rig.nodes)
-        self.schedules, self.calendars, self.with_cancels = schedules or {}, calendars or {}, cancels
+        self.schedules, self.with_cancels = schedules or {}, cancels
+        self.calendars = {**(FAR if schedules is SCHEDULES else {}), **(calendars or {})}
         self.client = Journal(rig.journals / "client.jsonl", sync=True)
         self.witness = Witness(rig.journals / "witness.jsonl")
         self.tasks, self.threads = {}, []
@@ -134,6 +139,13 @@ class Load:
                 raise RuntimeError(f"calendar {name}: {status} {said}")
         for name, (kind, parameters, limits) in self.schedules.items():
             self._define(name, kind, dict(parameters), {"max_retries": 3, **limits})
+
+    def replan(self, n):
+        """The calendar "far" gets another day: next times are computed anew, and are the same."""
+        days = [*FAR["far"]["days"], {"date": f"2091-{n // 28 % 12 + 1:02}-{n % 28 + 1:02}"}]
+        status, said = self.rig.http("PUT", "/calendars/far", {"days": days}, node=self.rig.nodes[n % len(self.rig.nodes)])
+        if status != 200:
+            raise OSError(f"calendar far: {status} {said}")
 
     # commands ----------------------------------------------------------------------------------
 
